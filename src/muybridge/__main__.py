@@ -1,0 +1,5 @@
+"""`python -m muybridge`."""
+
+from .cli.main import main
+
+main()

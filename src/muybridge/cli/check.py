@@ -1,0 +1,113 @@
+"""`muybridge check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json
+
+
+def check(
+    subject: Annotated[str | None, typer.Argument(help="A folder of footage, or a recipe.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Say what this machine can do and what will be used; what a folder of footage holds; what a recipe is."""
+    facts = machine()
+    if subject is not None and Path(subject).is_dir():
+        facts["footage"] = footage(Path(subject))
+    elif subject is not None:
+        facts["recipe"] = recipe(subject)
+    if json:
+        import json as writer
+
+        print(writer.dumps(facts))
+        return
+    for title, lines in facts.items():
+        print(title)
+        for name, value in lines.items():
+            print(f"  {name:<16}{value}")
+
+
+def machine() -> dict[str, dict[str, object]]:
+    """Hardware, versions, and what training will use."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from ..core import device
+
+    found = device.examine()
+    versions: dict[str, object] = {"python": platform.python_version()}
+    for package in ("muybridge", "torch", "av", "opencv-python-headless", "safetensors", "tokenizers"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    gpu = f"{found.gpu}, {found.gpu_memory_gib:.0f} GiB" if found.gpu else "none"
+    return {
+        "machine": {
+            "processor": found.processor,
+            "cores": found.cores,
+            "AMX": "yes" if found.amx else "no",
+            "memory": f"{found.memory_gib:.1f} GiB",
+            "disk free": f"{found.disk_free_gib:.1f} GiB here",
+            "GPU": gpu,
+            "fp32 rate": f"{found.fp32_rate:.2f} TFLOP/s, measured",
+            "bf16 rate": f"{found.bf16_rate:.2f} TFLOP/s, measured",
+        },
+        "versions": versions,
+        "will be used": {
+            "device": str(device.pick()),
+            "precision": found.precision,
+            "threads": found.cores,
+        },
+    }
+
+
+def footage(folder: Path) -> dict[str, object]:
+    """What a folder of videos holds, by its files' headers."""
+    from collections import Counter
+
+    from ..core import video
+    from ..core.errors import DataError
+    from ..core.progress import track
+    from ..data import labels
+    from ..data.prepare import scan
+
+    found, broken, seconds = scan(folder), 0, 0.0
+    sizes: Counter[str] = Counter()
+    for path in track(found, "probe"):
+        try:
+            probe = video.probe(path)
+        except DataError:
+            broken += 1
+            continue
+        sizes[f"{probe.width}x{probe.height}"] += 1
+        seconds += probe.seconds or 0.0
+    told = labels.find(folder)
+    classes = {note.label for note in labels.of_folders(found, folder).values()}
+    return {
+        "files": len(found),
+        "cannot be opened": broken,
+        "minutes": round(seconds / 60, 1),
+        "sizes": ", ".join(f"{size} ({count})" for size, count in sizes.most_common(4)),
+        "labels": str(told.name) if told else ", ".join(sorted(classes)) or "none found",
+    }
+
+
+def recipe(name: str) -> dict[str, object]:
+    """What a recipe trains."""
+    from ..recipe import Recipe
+
+    loaded = Recipe.load(name)
+    training = loaded.training
+    budget = {n: getattr(training, n) for n in ("steps", "minutes", "epochs")}
+    return {
+        "model": loaded.model.kind,
+        "objective": loaded.objective.kind,
+        "clip": f"{loaded.data.frames} frames at {loaded.data.fps:g}/s, {loaded.data.size[0]}x{loaded.data.size[1]}",
+        "batch": training.batch,
+        "budget": ", ".join(f"{value:g} {n}" for n, value in budget.items() if value is not None),
+    }

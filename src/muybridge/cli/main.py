@@ -1,0 +1,64 @@
+"""`muybridge`: the verbs, and how errors are told."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from . import check, evaluate, generate, prepare, quickstart, recipes, report, stage, train
+
+app = typer.Typer(
+    name="muybridge",
+    help="Train video generators on your own footage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _verb in (
+    quickstart.quickstart,
+    stage.stage,
+    check.check,
+    prepare.prepare,
+    train.train,
+    generate.generate,
+    evaluate.evaluate,
+    report.report,
+    recipes.recipes,
+):
+    app.command()(_verb)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        from .. import __version__
+
+        print(f"muybridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command line; what a person can put right is told without a traceback."""
+    from ..core.errors import MuybridgeError
+
+    try:
+        app()
+    except MuybridgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; to go on, run the same command again", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,95 @@
+"""`muybridge quickstart`: from footage to a judged model, in one command."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Seed
+
+if TYPE_CHECKING:
+    from ..data.store import Dataset
+    from ..run import Run
+
+# Share of the budget; what is left of it goes to footage, samples, scores and the page.
+TRAINING_SHARE = 0.75
+STAGE_CLIPS = 400
+# TFLOP/s of matrix products below which the small model gets too few steps to learn anything.
+SLOW = 0.25
+
+
+def quickstart(
+    footage: Annotated[Path | None, typer.Argument(help="Your videos; test footage is made when left out.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("quickstart"),
+    minutes: Annotated[float, typer.Option(help="Minutes for all of it.")] = 9.0,
+    seed: Seed = 0,
+) -> None:
+    """Footage -> dataset -> trained model -> samples -> scores -> report.html. Run it again to go on."""
+    from ..core import progress
+    from ..core.errors import MuybridgeError
+
+    if not minutes > 0:
+        raise MuybridgeError(f"--minutes {minutes:g}: more than 0 is needed")
+    begun = time.monotonic()
+    source = footage or out / "footage"
+    if footage is None:
+        from ..data.stage import make_stage
+
+        progress.say(f"1/5 footage: {STAGE_CLIPS} clips with known physics")
+        make_stage(source, STAGE_CLIPS, seed=seed)
+    progress.say("2/5 dataset: decode, group copies, split without leaks")
+    dataset = _dataset(source, out / "dataset")
+    progress.say("3/5 training")
+    run = _train(out, dataset, TRAINING_SHARE * minutes, seed)
+    progress.say("4/5 scores: on clips the model never saw")
+    scores = run.evaluate()
+    progress.say("5/5 report")
+    from ..report import write_report
+    from .evaluate import table
+    from .generate import write_samples
+
+    write_samples(run, run.request(count=8, seed=seed), out / "samples")
+    page = write_report([run.folder], out / "report.html")
+    progress.say(f"\ndone in {(time.monotonic() - begun) / 60:.1f} minutes\n\n{table(scores)}\n")
+    known = run.conditions["known"][0]
+    how = f'--text "{known["text"]}"' if known["text"] else f"--label {known['label']}" if known["label"] else ""
+    progress.say(
+        f"look:     {page}\n"
+        f"generate: muybridge generate {run.folder} --out samples {how}\n"
+        f"go on:    muybridge train {run.folder}/recipe.yaml --data {out / 'dataset'} --out {run.folder} --minutes 30"
+    )
+
+
+def _dataset(footage: Path, folder: Path) -> Dataset:
+    """Prepares the footage, or opens what an earlier call prepared."""
+    from ..core.progress import say
+    from ..data.prepare import prepare
+    from ..data.store import Dataset
+    from .prepare import describe
+
+    done = (folder / "dataset.json").is_file()
+    dataset = Dataset.open(folder) if done else prepare(footage, folder)
+    say(describe(dataset.facts))
+    return dataset
+
+
+def _train(out: Path, dataset: Dataset, minutes: float, seed: int) -> Run:
+    """Trains what this machine can train well in the time."""
+    from ..core import device
+    from ..core.progress import say
+    from ..recipe import Recipe, assemble
+
+    machine = device.examine(out)
+    name, changes = "flow-small", [f"seed={seed}", "evaluation.samples=96"]
+    if machine.gpu:
+        changes += ["training.batch=64", "model.width=384", "model.heads=6", "model.depth=8"]
+    elif max(machine.fp32_rate, machine.bf16_rate) < SLOW:
+        name = "flow-nano"
+    recipe = Recipe.load(name, tuple(changes)).with_(data=dataset.folder, minutes=minutes)
+    say(f"    {name}, {minutes:.1f} minutes on {machine.gpu or machine.processor} in {machine.precision}")
+    run = assemble(recipe, out / "run")
+    run.train()
+    return run

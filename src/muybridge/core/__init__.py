@@ -1,0 +1,1 @@
+"""Words and tools that every part shares. Imports nothing else of Muybridge."""

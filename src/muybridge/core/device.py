@@ -1,0 +1,116 @@
+"""What this machine is and what it does well."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Facts of a machine. Memory and disk are free or total GiB; rates are TFLOP/s, measured."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+    disk_free_gib: float
+    amx: bool
+    gpu: str | None
+    gpu_memory_gib: float
+    fp32_rate: float
+    bf16_rate: float
+
+    @property
+    def precision(self) -> str:
+        """The faster of "bf16" and "fp32" by measurement; bf16 must win clearly."""
+        return "bf16" if self.bf16_rate > 1.3 * self.fp32_rate else "fp32"
+
+
+def pick() -> torch.device:
+    """The GPU of this rank if there is one, else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def cores() -> int:
+    """Cores this process may use, which a container can make fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def examine(folder: Path = Path(".")) -> Machine:
+    """Looks at the machine and times matrix products on it (about a fifth of a second).
+
+    A flag says what a processor can do; only a timing says that this build of torch does it fast.
+    """
+    import torch
+
+    device = pick()
+    gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return Machine(
+        processor=_processor(),
+        cores=cores(),
+        memory_gib=_memory() / 2**30,
+        disk_free_gib=shutil.disk_usage(existing).free / 2**30,
+        amx="amx_bf16" in _cpu_flags(),
+        gpu=gpu.name if gpu else None,
+        gpu_memory_gib=gpu.total_memory / 2**30 if gpu else 0.0,
+        fp32_rate=_rate(device, torch.float32),
+        bf16_rate=_rate(device, torch.bfloat16),
+    )
+
+
+def _rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Best TFLOP/s of a few products of 1024 x 1024 matrices; the best, since others may be busy."""
+    import torch
+
+    size = 8192 if device.type == "cuda" else 1024
+    a = torch.randn(size, size, device=device).to(dtype)
+    best = float("inf")
+    for _ in range(6):
+        begun = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begun)
+    return 2e-12 * size**3 / best
+
+
+def _memory() -> int:
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 0
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    return total
+
+
+def _cpu_flags() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line for line in lines if line.startswith("flags")), "")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,42 @@
+"""Several processes as one: rank, world size and sums over ranks. One process needs no set-up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def start() -> None:
+    """Joins the group that torchrun describes in the environment, if it does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def rank() -> int:
+    """This process's number, 0 when alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def add_up(tensors: Iterable[Tensor]) -> None:
+    """Replaces each tensor by its sum over all ranks, in place."""
+    if world() > 1:
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+
+
+def same(number: float) -> float:
+    """Rank 0's `number`, on every rank: for what a clock or a signal decides."""
+    if world() == 1:
+        return number
+    shared = torch.tensor([number], dtype=torch.float64)
+    dist.broadcast(shared, 0)
+    return float(shared)

@@ -1,0 +1,298 @@
+"""Video files in and out, by presentation time. Arrays are uint8 RGB, (time, height, width, 3)."""
+
+from __future__ import annotations
+
+import fractions
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DataError, MuybridgeError
+from .files import atomic, write_bytes
+
+if TYPE_CHECKING:
+    import av.container
+    import av.video.stream
+
+Frames = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .ogv .3gp .gif .y4m".split()
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file says of its picture. `seconds` and `fps` are None where it does not say."""
+
+    width: int
+    height: int
+    fps: float | None
+    seconds: float | None
+    codec: str
+    pixels: str
+    sound: bool
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    import av
+
+    try:
+        return av.open(str(path))
+    except (av.error.FFmpegError, ValueError) as error:
+        if path.exists() and path.stat().st_size == 0:
+            raise DataError(f"{path} is empty (0 bytes)", "copy it again from its source") from error
+        raise DataError(f"{path} cannot be opened as video ({error})", "is it a video file?") from error
+
+
+def _picture(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
+    if not container.streams.video:
+        raise DataError(f"{path} holds no picture", "it may be sound only")
+    stream = container.streams.video[0]
+    # Slice threading hides damage and reorders nothing useful at these sizes.
+    stream.thread_type = "NONE"
+    return stream
+
+
+def probe(path: Path) -> Probe:
+    """Reads a file's header.
+
+    Raises:
+        DataError: the file cannot be opened or holds no picture.
+    """
+    import av
+
+    with _open(path) as container:
+        stream = _picture(container, path)
+        rate = stream.average_rate
+        seconds: float | None = None
+        if stream.duration is not None and stream.time_base is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            seconds = container.duration / av.time_base
+        return Probe(
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            fps=float(rate) if rate else None,
+            seconds=seconds,
+            codec=stream.codec_context.name,
+            pixels=str(stream.codec_context.pix_fmt),
+            sound=bool(container.streams.audio),
+        )
+
+
+def decode(path: Path) -> Iterator[tuple[float, Frames]]:
+    """Gives (presentation time in seconds from the first frame, picture (h, w, 3)) in order of time.
+
+    Rotation in the metadata is applied; full-range colour is honoured.
+
+    Raises:
+        DataError: the file cannot be opened, holds no picture, or breaks off while decoding.
+    """
+    import av
+
+    first: float | None = None
+    last = -1.0
+    with _open(path) as container:
+        stream = _picture(container, path)
+        try:
+            for frame in container.decode(stream):
+                if frame.time is None:
+                    continue
+                first = frame.time if first is None else first
+                seconds = frame.time - first
+                if seconds <= last:
+                    continue
+                last = seconds
+                picture: Frames = frame.to_ndarray(format="rgb24")
+                turns = round((frame.rotation or 0) / 90) % 4
+                yield seconds, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        except av.error.FFmpegError as error:
+            raise DataError(f"{path} breaks off after {max(last, 0):.2f} s ({error})") from error
+
+
+def at_rate(
+    frames: Iterable[tuple[float, Frames]], fps: float
+) -> Iterator[tuple[float, Frames]]:
+    """Resamples decoded frames to a constant rate, holding no more than two of them.
+
+    For each of the moments 0, 1/fps, 2/fps, ... it gives (source frame's own time, picture) of the
+    frame nearest in time, until half a source frame after the last one.
+    """
+    held: tuple[float, Frames] | None = None
+    count, gap = 0, 1.0 / fps
+    for seconds, picture in frames:
+        if held is not None:
+            gap = seconds - held[0]
+            while count / fps <= (held[0] + seconds) / 2:
+                yield held
+                count += 1
+        held = (seconds, picture)
+    while held is not None and count / fps < held[0] + gap / 2 - 1e-9:
+        yield held
+        count += 1
+
+
+def read_video(path: str | Path, fps: float | None = None) -> tuple[Frames, npt.NDArray[np.float64]]:
+    """Reads a whole video.
+
+    Args:
+        path: the file.
+        fps: frames per second to sample at, by presentation time; None keeps the file's own frames.
+
+    Returns:
+        Frames (time, height, width, 3) uint8, and their presentation times (time,) in seconds.
+
+    Raises:
+        DataError: it cannot be opened or decoded, or holds no frame.
+    """
+    decoded = decode(Path(path))
+    pairs = list(decoded if fps is None else at_rate(decoded, fps))
+    if not pairs:
+        raise DataError(f"{path} holds no frame", "copy it again from its source")
+    return np.stack([picture for _, picture in pairs]), np.array([seconds for seconds, _ in pairs])
+
+
+def to_uint8(clip: Any) -> Frames:
+    """One clip as uint8 (time, height, width, 3).
+
+    Takes that itself, or float (time, channel, height, width) in [-1, 1], as array or tensor.
+    """
+    array = np.asarray(clip.detach().cpu().numpy() if hasattr(clip, "detach") else clip)
+    if array.dtype == np.uint8:
+        return array
+    array = np.moveaxis(array, 1, -1)
+    return np.clip(np.rint((array + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def write_video(
+    clips: Any, path: str | Path, fps: float = 8, quality: int = 16, comment: str = ""
+) -> None:
+    """Writes one clip, or several side by side, as H.264 mp4, gif, or numbered PNG frames.
+
+    Args:
+        clips: one clip or a batch of clips, as `to_uint8` takes them.
+        path: where; `.mp4` and `.gif` name files, no suffix names a folder of PNG frames.
+        fps: frames per second.
+        quality: x264's constant rate factor: 0 is lossless, 23 ordinary, 51 worst.
+        comment: kept in an mp4's metadata.
+
+    Raises:
+        MuybridgeError: a suffix that is none of these, or a disk that is full.
+    """
+    path = Path(path)
+    shape = clips.shape
+    if len(shape) == 5:
+        frames = tile([to_uint8(clip) for clip in clips])
+    else:
+        frames = to_uint8(clips)
+    if path.suffix == ".mp4":
+        write_bytes(path, encode(frames, fps, quality, comment))
+    elif path.suffix == ".gif":
+        write_bytes(path, _gif(frames, fps))
+    elif path.suffix == "":
+        with atomic(path) as folder:
+            folder.mkdir()
+            for index, frame in enumerate(frames):
+                (folder / f"{index:05d}.png").write_bytes(png(frame))
+    else:
+        raise MuybridgeError(
+            f"{path.name}: videos are written as .mp4, .gif or a folder of PNG frames, not {path.suffix}",
+            "change the suffix",
+        )
+
+
+def encode(frames: Frames, fps: float, quality: int = 16, comment: str = "") -> bytes:
+    """H.264 mp4 of uint8 frames (time, height, width, 3); the same bytes for the same frames.
+
+    Odd sizes are padded by repeating the last row or column, which 4:2:0 colour needs.
+    """
+    import av
+
+    frames = np.pad(
+        frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), "edge"
+    )
+    rate = fractions.Fraction(fps).limit_denominator(1001)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        if comment:
+            container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height = frames.shape[2], frames.shape[1]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        # Without B-frames: x264 chooses them by what memory held before, and the bytes would differ.
+        stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def _gif(frames: Frames, fps: float) -> bytes:
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="gif") as container:
+        stream = container.add_stream("gif", rate=fractions.Fraction(fps).limit_denominator(100))
+        stream.width, stream.height = frames.shape[2], frames.shape[1]
+        stream.pix_fmt = "rgb8"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def png(picture: Frames) -> bytes:
+    """One picture (height, width, 3) as PNG bytes."""
+    import cv2
+
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise MuybridgeError(f"a picture of shape {picture.shape} could not be written as PNG")
+    return data.tobytes()
+
+
+def tile(clips: Sequence[Frames], columns: int | None = None, gap: int = 2) -> Frames:
+    """Clips of one shape (time, height, width, 3) as one video, in rows, on white."""
+    columns = columns or int(np.ceil(np.sqrt(len(clips))))
+    rows = -(-len(clips) // columns)
+    time, height, width, _ = clips[0].shape
+    wall = np.full(
+        (time, rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8
+    )
+    for index, clip in enumerate(clips):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        wall[:, top : top + height, left : left + width] = clip
+    return wall
+
+
+def contact_sheet(
+    clips: Sequence[Frames], captions: Sequence[str] = (), frames: int = 8, scale: int = 1
+) -> Frames:
+    """One picture: a row a clip, `frames` moments of it from left to right, its caption beneath.
+
+    Returns uint8 (height, width, 3), to be written with `png`.
+    """
+    import cv2
+
+    rows = []
+    for index, clip in enumerate(clips):
+        chosen = clip[np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int)]
+        strip = tile(list(chosen[:, None]), columns=len(chosen))[0]
+        strip = cv2.resize(strip, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        rows.append(strip)
+        caption = captions[index] if index < len(captions) else ""
+        label = np.full((14 if caption else 3, strip.shape[1], 3), 255, np.uint8)
+        if caption:
+            printable = caption.encode("ascii", "replace").decode()
+            cv2.putText(
+                label, printable, (2, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.34, (0, 0, 0), 1, cv2.LINE_AA
+            )
+        rows.append(label)
+    return np.concatenate(rows)

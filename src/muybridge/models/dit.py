@@ -1,0 +1,270 @@
+"""A video diffusion transformer: patches in space-time, conditioned by noise level, label and text.
+
+Peebles and Xie 2023, "Scalable Diffusion Models with Transformers" (adaLN-zero); rotary positions
+from Su et al. 2021, over three axes; query-key norm from Dehghani et al. 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.config import Section
+from . import text as text_module
+
+
+class Config(Section):
+    """The network's shape."""
+
+    width: int = 256
+    """Channels of a token; a multiple of 64 x heads is not needed, of 2 x heads is."""
+    depth: int = 6
+    """Transformer layers."""
+    heads: int = 4
+    """Attention heads; 64 channels a head is usual."""
+    patch: tuple[int, int, int] = (4, 8, 8)
+    """Frames, rows and columns of pixels in one token."""
+    channels: int = 3
+    """Channels of a clip."""
+    labels: int = 0
+    """Classes, settled from the dataset; 0 for none."""
+    text: text_module.Config | None = text_module.Config()
+    """The text encoder; null trains without text. Settled to null where the data has no captions."""
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "nano": {"width": 128, "depth": 4, "heads": 2},
+    "small": {"width": 256, "depth": 6, "heads": 4},
+    "base": {"width": 768, "depth": 12, "heads": 12},
+    "large": {"width": 1024, "depth": 24, "heads": 16},
+}
+
+
+def build(config: Config) -> DiT:
+    """Makes the network."""
+    return DiT(config)
+
+
+class DiT(nn.Module):
+    """Predicts the clean clip from a noisy one.
+
+    Repeated layers live in `blocks`: the optimizer treats their matrices as hidden ones.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        width, pixels = config.width, config.channels * math.prod(config.patch)
+        self.embed = nn.Linear(pixels, width)
+        self.place = nn.Linear(_PLACES, width, bias=False)
+        self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
+        # One entry more than there are classes: the last says "not said".
+        self.label = nn.Embedding(config.labels + 1, width) if config.labels else None
+        self.text: nn.Linear | None = None
+        if config.text is not None:
+            self.text = nn.Linear(config.text.width, width)
+            self.text_pool = nn.Linear(width, width)
+            self.nothing = nn.Parameter(torch.randn(config.text.length, width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
+        self.final = nn.Linear(width, 2 * width)
+        self.head = nn.Linear(width, pixels)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.place.weight, std=0.02)
+        if self.label is not None:
+            nn.init.normal_(self.label.weight, std=0.02)
+        # adaLN-zero: every block begins as the identity, and the prediction as zero.
+        for last in (self.final, self.head, *(block.modulation for block in self.blocks)):
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+
+    def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
+        """Tokens along time, height and width for clips of `shape` (..., time, channel, height, width)."""
+        time, _, height, width = shape[-4:]
+        a, b, c = self.config.patch
+        return time // a, height // b, width // c
+
+    def forward(
+        self,
+        clips: Tensor,
+        level: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Predicts clean clips.
+
+        Args:
+            clips: noisy clips (batch, time, channel, height, width).
+            level: share of noise in [0, 1] of each token, (batch, t, h, w) as `token_shape` counts
+                them, or (batch, 1, 1, 1) where it is the same all over a clip.
+            times: seconds of each frame (batch, time).
+            label: classes (batch,); the number of classes stands for "not said".
+            text: features (batch, length, text width).
+            text_mask: (batch, length), False where there is no word; all False for no text.
+
+        Returns:
+            (batch, time, channel, height, width).
+        """
+        grid = self.token_shape(clips.shape)
+        x = self.embed(_to_patches(clips, self.config.patch))
+        rotation, place = _positions(times, grid, self.config.patch[0], x.shape[-1] // self.config.heads)
+        x = x + self.place(place).to(x.dtype)
+        condition: Tensor = self.level(_fourier(level.flatten(1)))  # (batch, 1 or tokens, width)
+        if self.label is not None:
+            unsaid = torch.full_like(times[:, 0], self.config.labels, dtype=torch.long)
+            condition = condition + self.label(unsaid if label is None else label)[:, None]
+        words = 0
+        if self.text is not None:
+            prefix, pooled = self._read(text, text_mask, x)
+            condition = condition + self.text_pool(pooled)[:, None]
+            words = prefix.shape[1]
+            x = torch.cat([prefix, x], 1)
+            rotation = F.pad(rotation, (0, 0, words, 0))
+        if condition.shape[1] > 1 and words:
+            noisiest = level.flatten(1).argmax(1)
+            first = condition[torch.arange(len(x), device=x.device), noisiest, None]
+            condition = torch.cat([first.expand(-1, words, -1), condition], 1)
+        # Tokens stay in the precision that the linear layers compute in: half the memory traffic.
+        condition = F.silu(condition).to(x.dtype)
+        turn = (_spread(rotation.cos(), x.dtype), _spread(rotation.sin(), x.dtype))
+        for block in self.blocks:
+            x = block(x, condition, turn)
+        last = condition if condition.shape[1] == 1 else condition[:, words:]
+        shift, scale = self.final(last).chunk(2, -1)
+        x = _modulate(x[:, words:], shift, scale)
+        return _from_patches(self.head(x), grid, self.config.patch, self.config.channels)
+
+    def _read(self, text: Tensor | None, mask: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Text features as tokens, a learned "nothing" where there is no word, and their mean."""
+        assert self.text is not None
+        nothing = self.nothing.to(x.dtype).expand(len(x), -1, -1)
+        if text is None or mask is None:
+            return nothing, nothing.mean(1)
+        words = torch.where(mask[..., None], self.text(text).to(x.dtype), nothing)
+        return words, words.mean(1)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each scaled, shifted and gated by the condition (adaLN-zero)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.modulation = nn.Linear(width, 6 * width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, condition: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+        """x: (batch, tokens, width); condition: (batch, 1 or tokens, width)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, -1)
+        x = torch.addcmul(x, gate1, self._attend(_modulate(x, shift1, scale1), turn))
+        hidden = F.gelu(self.up(_modulate(x, shift2, scale2)))
+        return torch.addcmul(x, gate2, self.down(hidden))
+
+    def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, -1)
+        qk = _rotate(F.layer_norm(qkv[:, :, :2], qkv.shape[-1:]), turn)
+        q, k, v = (part.transpose(1, 2) for part in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
+        mixed = _attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
+
+
+# Tokens up to which the CPU is faster with the whole table of attention than with torch's fused
+# kernel (by 4 to 7 times at 272 tokens, forward and backward, bf16); beyond, the table grows large.
+_WHOLE_TABLE = 1024
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k' / sqrt(channels)) v for (batch, heads, tokens, channels)."""
+    if q.is_cuda or q.shape[2] > _WHOLE_TABLE:
+        return F.scaled_dot_product_attention(q, k, v)
+    table = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return table.softmax(-1, dtype=table.dtype) @ v
+
+
+def _spread(angles: Tensor, dtype: torch.dtype) -> Tensor:
+    """(batch, tokens, pairs) to (batch, tokens, 1, 1, pairs), for queries and keys of all heads."""
+    return angles[:, :, None, None].to(dtype)
+
+
+def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
+
+
+def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turns channel pairs (i, i + half) of (batch, tokens, 2, heads, channels) by their angles."""
+    cos, sin = turn
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+_LEVELS, _PLACES = 128, 48
+
+
+def _fourier(level: Tensor) -> Tensor:
+    """Noise level in [0, 1] (...,) to (..., 128) cosines and sines of rising frequency."""
+    frequency = torch.logspace(0, 3, _LEVELS // 2, device=level.device)
+    angle = level.float()[..., None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+def _positions(
+    times: Tensor, grid: tuple[int, int, int], span: int, channels: int
+) -> tuple[Tensor, Tensor]:
+    """Rotary angles (batch, tokens, channels / 2) and features of place (batch, tokens, 48).
+
+    Time is counted in eighths of a second from the clip's own stamps, rows and columns in tokens
+    from the middle of the picture, so that longer, finer or larger clips than were trained on
+    meet angles that continue those seen.
+    """
+    t, h, w = grid
+    seconds = times[:, : t * span].view(len(times), t, span).mean(-1) * 8
+    row = torch.arange(h, device=times.device) - (h - 1) / 2
+    column = torch.arange(w, device=times.device) - (w - 1) / 2
+    shape = (len(times), t, h, w)
+    axes = (
+        seconds[:, :, None, None].expand(shape),
+        row[None, None, :, None].expand(shape),
+        column[None, None, None, :].expand(shape),
+    )
+    half = channels // 2
+    counts = (half - 2 * (half // 3), half // 3, half // 3)
+    angles = [
+        axis[..., None] * 100 ** -(torch.arange(n, device=times.device) / n)
+        for axis, n in zip(axes, counts, strict=True)
+    ]
+    waves = 2.0 ** -torch.arange(_PLACES // 6, device=times.device) * math.pi
+    place = torch.cat([f(axis[..., None] * waves / 2) for axis in axes for f in (torch.cos, torch.sin)], -1)
+    return torch.cat(angles, -1).flatten(1, 3), place.flatten(1, 3)
+
+
+def _to_patches(clips: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """(batch, time, channel, height, width) to (batch, tokens, pixels of a patch)."""
+    b, t, c, h, w = clips.shape
+    p, q, r = patch
+    x = clips.view(b, t // p, p, c, h // q, q, w // r, r)
+    return x.permute(0, 1, 4, 6, 2, 3, 5, 7).reshape(b, -1, p * c * q * r)
+
+
+def _from_patches(
+    tokens: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int], channels: int
+) -> Tensor:
+    """The inverse of `_to_patches`."""
+    t, h, w = grid
+    p, q, r = patch
+    x = tokens.view(len(tokens), t, h, w, p, channels, q, r)
+    return x.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(len(tokens), t * p, channels, h * q, w * r)

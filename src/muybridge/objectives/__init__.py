@@ -1,0 +1,1 @@
+"""What is minimised, and how one samples from it: one file an objective."""

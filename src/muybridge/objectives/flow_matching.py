@@ -1,0 +1,185 @@
+"""Flow matching: a straight path from noise to clips, learned by predicting the clip.
+
+Lipman et al. 2023, "Flow Matching for Generative Modeling"; Liu et al. 2023, "Flow Straight and
+Fast". With t the share of noise, x_t = (1 - t) x + t e and the velocity is dx_t/dt = e - x. The
+network predicts x, since a clip lies near a thin manifold and noise does not; the loss is on the
+velocity that follows from it, (x_t - x_predicted) / t (Li and He 2025, "Back to Basics: Let
+Denoising Generative Models Denoise").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..core import chance
+from ..core.clips import Batch
+from ..core.config import Section
+from ..sampling import guidance, integrators
+from .base import Loss, Objective, SampleRequest
+
+
+class Config(Section):
+    """What is minimised."""
+
+    time_mean: float = 0.8
+    """Mean of the logit of the share of noise in training (logit-normal, Esser et al. 2024)."""
+    time_std: float = 0.8
+    """Its standard deviation."""
+    drop: float = 0.1
+    """Share of training clips that are shown without any condition, which guidance needs."""
+    drop_one: float = 0.25
+    """Where clips have both text and label: share that loses one of them, and as many the other."""
+    smallest: float = 0.05
+    """Shares of noise below this count as this in the division that makes a velocity."""
+
+_QUANTILES = 4
+
+
+class TextEncoder(Protocol):
+    """What `models/text.py` has, and a pretrained encoder would."""
+
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, tokens: Tensor, mask: Tensor) -> Tensor: ...
+
+
+def build(
+    config: Config,
+    network: nn.Module,
+    text: nn.Module | None,
+    statistics: tuple[Sequence[float], Sequence[float]],
+    sampling: integrators.Config,
+) -> FlowMatching:
+    """Makes the objective; `statistics` are the mean and std per channel of the training clips."""
+    return FlowMatching(config, network, text, statistics, sampling)
+
+
+class FlowMatching(Objective):
+    """See the file's own description."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        network: nn.Module,
+        text: nn.Module | None,
+        statistics: tuple[Sequence[float], Sequence[float]],
+        sampling: integrators.Config,
+    ) -> None:
+        super().__init__()
+        self.config, self.sampling = config, sampling
+        parts = {"network": network} if text is None else {"network": network, "text": text}
+        self.generator = nn.ModuleDict(parts)
+        for name, values in zip(("mean", "std"), statistics, strict=True):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
+
+    def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """The frames that are real."""
+        return {"velocity": batch.frame_weight.sum(1)}
+
+    def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
+        """Squared error of the velocity at a random share of noise a clip, conditions dropped at
+        random."""
+        logit = torch.special.ndtri(chance.uniform(batch.seeds, "noise level"))
+        level = torch.sigmoid(self.config.time_mean + self.config.time_std * logit)
+        return self.loss_at(self._drop(batch), level)
+
+    def loss_at(self, batch: Batch, level: Tensor) -> Loss:
+        """The same at given shares of noise (batch,), conditions as they are."""
+        clean = (batch.clips - self.mean) / self.std
+        noise = chance.normal(batch.seeds, clean.shape[1:], "noise")
+        t = level.view(-1, 1, 1, 1, 1)
+        noisy = (1 - t) * clean + t * noise
+        predicted = self._predict(noisy, level, batch.times, *self._condition(batch.label, batch.text))
+        # (x_t - predicted) / t - (noise - clean), with x_t put in.
+        error = (clean - predicted) / t.clamp(min=self.config.smallest)
+        per_frame = error.square().mean((2, 3, 4))
+        return Loss({"velocity": (per_frame * batch.frame_weight).sum(1)})
+
+    def held_out(self, batch: Batch) -> tuple[float, dict[str, Any]]:
+        """Mean loss at shares of noise spread evenly over training's own distribution, and the loss
+        at each: `by_time`."""
+        quantiles = (torch.arange(_QUANTILES, device=self.mean.device) + 0.5) / _QUANTILES
+        levels = torch.sigmoid(self.config.time_mean + self.config.time_std * torch.special.ndtri(quantiles))
+        turn = torch.arange(len(batch), device=self.mean.device) % _QUANTILES
+        sums = self.loss_at(batch, levels[turn]).sums["velocity"]
+        weights = self.weights(batch, "generator")["velocity"]
+        by_time = {
+            f"{float(level):.2f}": float(sums[turn == i].sum() / weights[turn == i].sum())
+            for i, level in enumerate(levels)
+            if bool((turn == i).any())
+        }
+        return float(sums.sum() / weights.sum()), {"by_time": by_time}
+
+    def sample(self, request: SampleRequest) -> Tensor:
+        """Integrates from noise; both branches of guidance go through the network as one batch."""
+        shape = (request.times.shape[1], 3, *request.size)
+        label, words, mask = self._condition(request.label, request.text)
+        scale = self.sampling.guidance if request.guidance is None else request.guidance
+        guided = scale != 1 and (label is not None or words is not None)
+        times = request.times
+        if guided:
+            times = times.repeat(2, 1)
+            if label is not None:
+                label = torch.cat([label, torch.full_like(label, self._unsaid)])
+            if words is not None and mask is not None:
+                words, mask = words.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)])
+
+        def velocity(x: Tensor, t: float) -> Tensor:
+            both = x.repeat(2, 1, 1, 1, 1) if guided else x
+            level = torch.full((len(both),), t, device=x.device)
+            clean = self._predict(both, level, times, label, words, mask)
+            if guided:
+                clean = guidance.guide(*clean.chunk(2), scale)
+            return (x - clean) / max(t, self.config.smallest)
+
+        start = chance.normal(request.seeds, shape, "sample")
+        moments = integrators.grid(request.steps or self.sampling.steps, self.sampling.shift)
+        made = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
+        return (made * self.std + self.mean).clamp(-1, 1)
+
+    @property
+    def _unsaid(self) -> int:
+        return int(self.generator["network"].config.labels)
+
+    def _predict(
+        self,
+        noisy: Tensor,
+        level: Tensor,
+        times: Tensor,
+        label: Tensor | None,
+        words: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        network = self.generator["network"]
+        return network(noisy, level.view(-1, 1, 1, 1), times, label, words, mask).float()  # type: ignore[no-any-return]
+
+    def _condition(
+        self, label: Tensor | None, text: tuple[str, ...] | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if text is None or "text" not in self.generator:
+            return label, None, None
+        encoder = self.generator["text"]
+        tokens, mask = encoder.tokenize(text)  # type: ignore[operator]
+        tokens, mask = tokens.to(self.mean.device), mask.to(self.mean.device)
+        return label, encoder(tokens, mask), mask
+
+    def _drop(self, batch: Batch) -> Batch:
+        """Hides conditions at random: all of them, or one where a clip has two."""
+        draw = chance.uniform(batch.seeds, "drop")
+        nothing = draw < self.config.drop
+        one = self.config.drop_one if batch.text is not None and batch.label is not None else 0.0
+        no_text = nothing | ((draw >= self.config.drop) & (draw < self.config.drop + one))
+        no_label = nothing | (draw > 1 - one)
+        text, label = batch.text, batch.label
+        if text is not None:
+            text = tuple("" if hide else words for words, hide in zip(text, no_text.tolist(), strict=True))
+        if label is not None:
+            label = torch.where(no_label, self._unsaid, label)
+        return replace(batch, text=text, label=label)

@@ -1,0 +1,388 @@
+"""A run folder: train, generate and evaluate in it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import platform
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .core import chance, config, device, distributed, files, progress, video
+from .core.clips import Batch
+from .core.errors import DataError, MuybridgeError, RecipeError, RunError, nearest
+from .data.loader import Loader
+from .data.store import Dataset
+from .evaluation import suite
+from .models import text as text_module
+from .objectives.base import Objective, SampleRequest
+from .recipe import Recipe, with_model, write
+from .training import checkpoint as checkpoints
+from .training import loop
+
+FORMAT = 1
+CHUNK = 16
+_LONGEST_CAPTION = 64
+_VOCABULARY = 2048
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, whole by itself: it generates without the dataset it was trained on."""
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Opens a run.
+
+        Raises:
+            RunError: the folder is not a run.
+        """
+        folder = Path(folder)
+        if not (folder / "recipe.yaml").is_file():
+            raise RunError(
+                f"{folder} is not a run: it has no recipe.yaml",
+                f"make one with: muybridge train flow-small --data DATASET --out {folder}",
+            )
+        return cls(folder, Recipe.from_tree(config.read_yaml(folder / "recipe.yaml", "recipe")))
+
+    @cached_property
+    def conditions(self) -> dict[str, Any]:
+        """What the model can be asked for, and what it must know of its data: `conditions.json`."""
+        return dict(files.read_json(self.folder / "conditions.json", "conditions"))
+
+    def objective(self) -> Objective:
+        """The objective with fresh weights, the same for the same seed."""
+        model = self.recipe.model
+        torch.manual_seed(chance.mix(self.recipe.seed, "weights"))
+        encoder = None
+        if (settings := getattr(model.config, "text", None)) is not None:
+            vocabulary = (self.folder / "vocabulary.json").read_text(encoding="utf-8")
+            encoder = text_module.TextEncoder(settings, vocabulary)
+        network = model.module.build(model.config)
+        statistics = (self.conditions["mean"], self.conditions["std"])
+        part = self.recipe.objective
+        made: Objective = part.module.build(
+            part.config, network, encoder, statistics, self.recipe.sampling
+        )
+        return made
+
+    def train(self) -> checkpoints.Position:
+        """Trains, or goes on, until the budget is spent. Only one process may."""
+        distributed.start()
+        torch.set_num_threads(self.recipe.training.threads)
+        dataset = Dataset.open(self.recipe.data.folder)
+        _check_dataset(dataset, self.recipe)
+        with self._lock():
+            objective = self.objective()
+            if distributed.rank() == 0:
+                self._write_environment(dataset, objective)
+            return loop.train(
+                objective, self.recipe.training, self.folder, device.pick(), self._hooks(objective, dataset)
+            )
+
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        return files.locked(self.folder, "run") if distributed.rank() == 0 else contextlib.nullcontext()
+
+    def loader(self, dataset: Dataset, split: str) -> Loader:
+        """Clips of one split, as this run cuts them."""
+        return Loader(dataset, split, self.recipe.data, chance.mix(self.recipe.seed, split))
+
+    def _hooks(self, objective: Objective, dataset: Dataset) -> loop.Hooks:
+        train, held_out = self.loader(dataset, "train"), self.loader(dataset, "validation")
+        count, where = self.recipe.evaluation.held_out, device.pick()
+        fixed = {"loss": held_out.fixed(count).to(where), "train_loss": train.fixed(count).to(where)}
+        shown = held_out.fixed(8)
+
+        def batches(step: int) -> Generator[Batch]:
+            size = self.recipe.training.batch
+            return train.iterate(step, size, distributed.rank(), distributed.world())
+
+        def validate() -> dict[str, Any]:
+            with torch.no_grad(), self.autocast():
+                figures = {name: objective.held_out(batch) for name, batch in fixed.items()}
+            return {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
+
+        def preview(step: int) -> dict[str, Any]:
+            made = self._sample(objective, self._request(shown, seed=0))
+            name = f"previews/step-{step:08d}"
+            (self.folder / "previews").mkdir(exist_ok=True)
+            captions = captions_of(shown, dataset.labels)
+            video.write_video(made, self.folder / f"{name}.mp4", self.recipe.data.fps)
+            sheet = video.contact_sheet([video.to_uint8(clip) for clip in made], captions)
+            files.write_bytes(self.folder / f"{name}.png", video.png(sheet))
+            return {"video": f"{name}.mp4", "sheet": f"{name}.png", "captions": captions}
+
+        return loop.Hooks(batches, len(train.clips), validate, preview, self.autocast)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the network computes, by the recipe's precision."""
+        bf16 = self.recipe.training.precision == "bf16"
+        return torch.autocast(device.pick().type, torch.bfloat16, enabled=bf16)
+
+    def _request(self, batch: Batch, seed: int, **settings: Any) -> SampleRequest:
+        """Clips like those of `batch`: the same times, size and conditions."""
+        seeds = torch.tensor([chance.mix(seed, "sample", i) for i in range(len(batch))])
+        size = (batch.clips.shape[-2], batch.clips.shape[-1])
+        return SampleRequest(batch.times, size, seeds, batch.text, batch.label, **settings)
+
+    def _sample(self, objective: Objective, request: SampleRequest, what: str = "") -> Tensor:
+        """Samples a few clips at a time, on the device, and gives them on the CPU."""
+        made = []
+        chunks = range(0, len(request), CHUNK)
+        for begin in progress.track(chunks, what) if what else chunks:
+            with torch.no_grad(), self.autocast():
+                made.append(objective.sample(request.part(begin, begin + CHUNK).to(device.pick())).cpu())
+        return torch.cat(made)
+
+    def trained(self, name: str = "last") -> tuple[Objective, checkpoints.Position]:
+        """The objective with the averaged weights of a checkpoint: "last", "best", or a step."""
+        torch.set_num_threads(self.recipe.training.threads)
+        path = checkpoints.find(self.folder, name)
+        position, parts = checkpoints.load(path, ("average",))
+        objective = self.objective().to(device.pick()).eval()
+        objective.generator.load_state_dict(parts["average"], strict=False)
+        return objective, position
+
+    def generate(
+        self,
+        text: str | Sequence[str] | None = None,
+        label: str | None = None,
+        count: int = 8,
+        seconds: float | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        checkpoint: str = "last",
+    ) -> Tensor:
+        """Makes clips.
+
+        Args:
+            text: one caption for all clips, or several to go through in turn; "" for none.
+            label: a class's name.
+            count: how many clips.
+            seconds: their length; None for the length trained on.
+            seed: of the noise; clip i is the same for the same seed, whatever `count` is.
+            steps, guidance: None for the recipe's.
+            checkpoint: "last", "best", or a step's number.
+
+        Without text and label the conditions of the training clips are gone through in turn.
+
+        Returns:
+            float32 (count, time, 3, height, width) in [-1, 1].
+
+        Raises:
+            MuybridgeError: a condition that the run was not trained for, or a bad number.
+        """
+        request = self.request(text, label, count, seconds, seed, steps, guidance)
+        return self.make(request, checkpoint)[0]
+
+    def make(
+        self, request: SampleRequest, checkpoint: str = "last"
+    ) -> tuple[Tensor, checkpoints.Position]:
+        """Makes the clips of a request, and says from where in training their weights are."""
+        objective, position = self.trained(checkpoint)
+        return self._sample(objective, request, "generate"), position
+
+    def request(
+        self,
+        text: str | Sequence[str] | None = None,
+        label: str | None = None,
+        count: int = 8,
+        seconds: float | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> SampleRequest:
+        """What `generate` asks of the objective, checked."""
+        if count < 1:
+            raise MuybridgeError(f"--count {count}: at least one clip is made")
+        if steps is not None and steps < 1:
+            raise MuybridgeError(f"--steps {steps}: at least one step is taken")
+        data = self.recipe.data
+        span = getattr(self.recipe.model.config, "patch", (1,))[0]
+        frames = data.frames if seconds is None else round(seconds * data.fps / span) * span
+        if frames < 1:
+            raise MuybridgeError(
+                f"--seconds {seconds}: at {data.fps:g} frames/s the shortest clip is {span / data.fps:g} s"
+            )
+        captions, labels = self._conditions(text, label, count)
+        times = (torch.arange(frames) / data.fps).expand(count, -1)
+        seeds = torch.tensor([chance.mix(seed, "sample", i) for i in range(count)])
+        return SampleRequest(times, data.size, seeds, captions, labels, steps, guidance)
+
+    def _conditions(
+        self, text: str | Sequence[str] | None, label: str | None, count: int
+    ) -> tuple[tuple[str, ...] | None, Tensor | None]:
+        known, classes = self.conditions["known"], self.conditions["labels"]
+        if text is not None and not self.conditions["captioned"]:
+            raise MuybridgeError(
+                f"--text: {self.folder} was trained without captions",
+                f"ask for --label {'|'.join(classes)}" if classes else "leave --text out",
+            )
+        if label is not None and label not in classes:
+            close = nearest(label, classes)
+            listed = f"known labels: {', '.join(classes)}" if classes else "it was trained without labels"
+            raise MuybridgeError(
+                f"--label {label!r} is unknown to {self.folder}", f"did you mean {close}?" if close else listed
+            )
+        if text is None and label is None:
+            turn = [known[i % len(known)] for i in range(count)]
+        else:
+            said = [text] if isinstance(text, str) else list(text or [""])
+            turn = [{"text": said[i % len(said)], "label": label or ""} for i in range(count)]
+        captions = tuple(one["text"] for one in turn) if self.conditions["captioned"] else None
+        if not classes:
+            return captions, None
+        numbers = [classes.index(one["label"]) if one["label"] else len(classes) for one in turn]
+        return captions, torch.tensor(numbers)
+
+    def evaluate(self, checkpoint: str = "last", samples: int | None = None) -> dict[str, Any]:
+        """Judges the run on its dataset's test split, and writes `scores.json` and the clips shown."""
+        dataset = Dataset.open(self.recipe.data.folder)
+        _check_dataset(dataset, self.recipe)
+        settings = self.recipe.evaluation
+        test, train = self.loader(dataset, "test"), self.loader(dataset, "train")
+        asked = test.fixed(samples or settings.samples)
+        objective, position = self.trained(checkpoint)
+        made = self._sample(objective, self._request(asked, settings.seed), "generate")
+        sampling = {f"sampling_{k}": v for k, v in self.recipe.sampling.model_dump().items()}
+        manifest = {
+            "run": self.folder.name, "checkpoint": checkpoint, "checkpoint_step": position.step,
+            "seed": settings.seed, "run_sampling": sampling,
+        }  # fmt: skip
+        captions = captions_of(asked, dataset.labels)
+        result = suite.evaluate(made, asked.text or captions, test, train, manifest)
+        walls = [self._wall(made, result, captions, settings.shown)]
+        scores: dict[str, Any] = {
+            "format": FORMAT, "created": _now(), "checkpoint": f"step-{position.step:08d}",
+            "scores": [score.as_json() for score in result.scores], "walls": walls,
+        }  # fmt: skip
+        files.write_json(self.folder / "scores.json", scores)
+        return scores
+
+    def _wall(
+        self, made: Tensor, result: suite.Result, captions: Sequence[str], shown: int
+    ) -> dict[str, Any]:
+        rows = []
+        chosen = torch.linspace(0, len(made) - 1, min(shown, len(made))).round().int().tolist()
+        for number, index in enumerate(chosen):
+            videos = []
+            for kind, clips in (("made", made), ("real", result.real), ("nearest", result.nearest)):
+                name = f"samples/evaluation/{kind}-{number:03d}.mp4"
+                video.write_video(clips[index], self.folder / name, self.recipe.data.fps)
+                videos.append(name)
+            rows.append({"caption": captions[index], "videos": videos})
+        columns = ["generated", "real, held out", "nearest training clip"]
+        return {"title": "Generated beside real", "columns": columns, "rows": rows}
+
+    def _write_environment(self, dataset: Dataset, objective: Objective) -> None:
+        from . import __version__
+
+        machine = device.examine(self.folder)
+        facts = dataset.facts
+        about = {n: facts[n] for n in ("digest", "clips", "seconds", "fps", "size", "labels")}
+        files.write_json(
+            self.folder / "environment.json",
+            {
+                "format": FORMAT, "created": _now(), "muybridge": __version__,
+                "python": platform.python_version(), "torch": torch.__version__,
+                "platform": platform.platform(), "processor": machine.processor,
+                "cores": machine.cores, "amx": machine.amx, "gpu": machine.gpu,
+                "memory_gib": round(machine.memory_gib, 1),
+                "dataset": {"folder": str(dataset.folder), **about},
+                "parameters": sum(p.numel() for p in objective.generator.parameters()),
+            },
+        )  # fmt: skip
+
+
+def captions_of(batch: Batch, labels: Sequence[str]) -> list[str]:
+    """What each clip is, in words: its caption, else its label, else ""."""
+    said = list(batch.text or [""] * len(batch))
+    names = [*labels, ""]
+    numbers = batch.label.tolist() if batch.label is not None else [len(labels)] * len(batch)
+    return [words or names[number] for words, number in zip(said, numbers, strict=True)]
+
+
+def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
+    """Fills in what a recipe leaves to the machine and the data; what `old` settled stays."""
+    if not recipe.data.folder:
+        raise RecipeError("data.folder is not set", "give --data DATASET, as muybridge prepare made it")
+    dataset = Dataset.open(recipe.data.folder)
+    if old is not None and old.data.digest != dataset.facts["digest"]:
+        raise RunError(
+            f"dataset {dataset.folder} is not the one this run began with (digest "
+            f"{dataset.facts['digest'][:12]}, not {old.data.digest[:12]})",
+            "give the old dataset, or another --out for a new run",
+        )
+    for split in ("train", "validation"):
+        Loader(dataset, split, recipe.data)
+    training = recipe.training
+    if training.precision == "auto":
+        chosen = old.training.precision if old else device.examine().precision
+        training = training.with_values(precision=chosen)
+    if training.threads == 0:
+        training = training.with_values(threads=old.training.threads if old else device.cores())
+    recipe = replace(
+        recipe, training=training, data=recipe.data.with_values(digest=dataset.facts["digest"])
+    )
+    words = getattr(recipe.model.config, "text", None)
+    if words is not None:
+        words = _settle_text(words, _captions(dataset))
+    return with_model(recipe, labels=len(dataset.labels), text=words)
+
+
+def _settle_text(settings: text_module.Config, captions: list[str]) -> text_module.Config | None:
+    if not captions:
+        return None
+    from tokenizers import Tokenizer
+
+    size = settings.vocabulary or _VOCABULARY
+    tokenizer = Tokenizer.from_str(text_module.learn_vocabulary(captions, size))
+    longest = max(len(one.ids) for one in tokenizer.encode_batch(captions))
+    return settings.with_values(vocabulary=size, length=settings.length or min(longest, _LONGEST_CAPTION))
+
+
+def _captions(dataset: Dataset) -> list[str]:
+    return sorted({clip.caption for clip in dataset.of("train")} - {""})
+
+
+def write_new(recipe: Recipe, out: Path) -> None:
+    """Makes a run folder: the settled recipe last, since it is what makes it a run."""
+    dataset = Dataset.open(recipe.data.folder)
+    captions = _captions(dataset)
+    pairs = sorted({(clip.caption, clip.label) for clip in dataset.of("train")})
+    files.write_json(
+        out / "conditions.json",
+        {
+            "format": FORMAT,
+            "labels": dataset.labels,
+            "captioned": bool(captions),
+            "known": [{"text": caption, "label": label} for caption, label in pairs],
+            "mean": dataset.facts["mean"],
+            "std": dataset.facts["std"],
+        },
+    )
+    words = getattr(recipe.model.config, "text", None)
+    if words is not None:
+        files.write_text(out / "vocabulary.json", text_module.learn_vocabulary(captions, words.vocabulary))
+    write(recipe, out)
+
+
+def _check_dataset(dataset: Dataset, recipe: Recipe) -> None:
+    if dataset.facts["digest"] != recipe.data.digest:
+        raise DataError(
+            f"dataset {dataset.folder} has changed since the run began", "prepare it as it was, or start a new run"
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

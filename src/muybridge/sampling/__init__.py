@@ -1,0 +1,1 @@
+"""Pure functions that turn a field of velocities into clips."""

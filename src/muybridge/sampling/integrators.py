@@ -1,0 +1,54 @@
+"""Integrators of dx/dt = velocity(x, t) from t = 1 (noise) to t = 0 (a clip)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from ..core.config import Section
+
+Velocity = Callable[[Tensor, float], Tensor]
+
+
+class Config(Section):
+    """How clips are drawn from a trained flow."""
+
+    solver: Literal["euler", "heun"] = "euler"
+    """euler: one evaluation a step; heun: two, second order."""
+    steps: int = 25
+    """Steps from noise to clip."""
+    guidance: float = 2.0
+    """How strongly text and label are followed; 1 turns guidance off and halves the work."""
+    shift: float = 1.0
+    """More than 1 spends more of the steps near pure noise, where the layout is settled."""
+
+
+def grid(steps: int, shift: float = 1.0) -> list[float]:
+    """The moments 1 = t_0 > ... > t_steps = 0, evenly spaced, then moved towards 1 by `shift`
+    (Esser et al. 2024, eq. 23)."""
+    even = [1 - i / steps for i in range(steps + 1)]
+    return [shift * t / (1 + (shift - 1) * t) for t in even]
+
+
+def euler(velocity: Velocity, x: Tensor, moments: Sequence[float]) -> Tensor:
+    """First order."""
+    for t, following in zip(moments, moments[1:], strict=False):
+        x = x + (following - t) * velocity(x, t)
+    return x
+
+
+def heun(velocity: Velocity, x: Tensor, moments: Sequence[float]) -> Tensor:
+    """Second order; the last step, where the velocity at t = 0 has no meaning, is Euler's
+    (Karras et al. 2022, algorithm 1)."""
+    for t, following in zip(moments, moments[1:], strict=False):
+        slope = velocity(x, t)
+        ahead = x + (following - t) * slope
+        if following > 0:
+            ahead = x + (following - t) * (slope + velocity(ahead, following)) / 2
+        x = ahead
+    return x
+
+
+SOLVERS = {"euler": euler, "heun": heun}

@@ -1,0 +1,1 @@
+"""The loop, and what it leans on. Imports core and objectives/base alone."""

@@ -1,0 +1,138 @@
+"""Checkpoints: safetensors and JSON, whole or absent, checked by hash before they are believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..core import files
+from ..core.errors import RunError
+from ..core.progress import say
+
+FORMAT = 1
+Parts = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: updates done, and seconds of its budget spent."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+def folder_of(run: Path) -> Path:
+    """Where a run's checkpoints lie."""
+    return run / "checkpoints"
+
+
+def save(run: Path, name: str, position: Position, parts: Parts) -> Path:
+    """Writes a checkpoint folder `name`: one safetensors file a part, and `state.json` with hashes."""
+    target = folder_of(run) / name
+    with files.atomic(target) as folder:
+        folder.mkdir()
+        hashes = {}
+        for part, tensors in parts.items():
+            path = folder / f"{part}.safetensors"
+            plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+            try:
+                save_file(plain, path)
+            except SafetensorError as error:
+                raise _as_os_error(error) from error
+            hashes[part] = files.digest(path)
+        files.write_json(
+            folder / "state.json", {"format": FORMAT, **asdict(position), "sha256": hashes}
+        )
+    return target
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    """safetensors reports a full disk as text; the number in it lets `disk_errors` know it."""
+    import errno
+    import re
+
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number.group(1)) if number else errno.EIO, str(error))
+
+
+def load(path: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[str, Tensor]]]:
+    """Reads parts of a checkpoint.
+
+    Raises:
+        RunError: a part is absent, damaged, or not what was written there.
+    """
+    hint = "choose another with --checkpoint, or remove this folder and run the same train command again"
+    state = files.read_json(path / "state.json", "checkpoint")
+    if state.get("format") != FORMAT:
+        raise RunError(f"checkpoint {path} has format {state.get('format')}, this version reads {FORMAT}", hint)
+    found = {}
+    for part in parts:
+        file = path / f"{part}.safetensors"
+        if not file.is_file():
+            raise RunError(f"checkpoint {path} lacks {file.name}", hint)
+        if files.digest(file) != state["sha256"].get(part):
+            raise RunError(f"checkpoint {file} is damaged: its SHA-256 is not the one written beside it", hint)
+        found[part] = load_file(file)
+    return Position(int(state["step"]), float(state["seconds"])), found
+
+
+def newest(run: Path) -> list[Path]:
+    """Numbered checkpoints, the last first."""
+    return sorted(folder_of(run).glob("step-[0-9]*"), reverse=True)
+
+
+def resume(run: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[str, Tensor]]] | None:
+    """The last checkpoint that is whole, or None where there is none; damaged ones are said."""
+    files.sweep(folder_of(run))
+    for path in newest(run):
+        try:
+            return load(path, parts)
+        except (RunError, files.MuybridgeError) as error:
+            say(f"passing over {path.name}: {error}")
+    return None
+
+
+def best_loss(run: Path) -> float:
+    """Held-out loss of the best weights so far; infinite before there are any."""
+    path = run / "best.json"
+    return float(files.read_json(path)["loss"]) if path.exists() else float("inf")
+
+
+def save_best(run: Path, position: Position, loss: float, average: Mapping[str, Tensor]) -> None:
+    """Keeps averaged weights as the best so far."""
+    save(run, f"best-{position.step:08d}", position, {"average": average})
+    files.write_json(run / "best.json", {"format": 1, "step": position.step, "loss": loss})
+
+
+def rotate(run: Path, keep: int) -> None:
+    """Removes all but the last `keep` numbered checkpoints, and all but the last best one."""
+    for path in newest(run)[keep:] + sorted(folder_of(run).glob("best-[0-9]*"))[:-1]:
+        files.remove(path)
+
+
+def find(run: Path, name: str) -> Path:
+    """The folder of the checkpoint called `name`: "last", "best" or a step's number.
+
+    Raises:
+        RunError: there is none of that name; the message says which there are.
+    """
+    known = newest(run)
+    best = sorted(folder_of(run).glob("best-[0-9]*"), reverse=True)
+    if name == "last" and known:
+        return known[0]
+    if name == "best" and best:
+        return best[0]
+    wanted = f"step-{int(name):08d}" if name.isdigit() else name
+    for path in known + best:
+        if path.name == wanted:
+            return path
+    there = [path.name for path in folder_of(run).glob("[!.]*")] if folder_of(run).is_dir() else []
+    raise RunError(
+        f"--checkpoint {name}: {run} has {', '.join(sorted(there)) or 'no checkpoint yet'}",
+        "name one of these, last, or best" if there else "train it first",
+    )

@@ -1,0 +1,253 @@
+"""The loop. Once in a while it judges, shows and saves; then it takes a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..core import distributed, files, progress
+from ..core.clips import Batch
+from ..core.config import Section
+from ..core.errors import RunError
+from ..objectives.base import Loss, Objective
+from . import budget, checkpoint, health, optimizers
+from .average import Average
+from .checkpoint import Position
+from .monitor import Monitor
+
+
+class Config(Section):
+    """How a model is trained. One of `steps`, `minutes` and `epochs` is the budget."""
+
+    steps: int | None = None
+    """Budget: updates."""
+    minutes: float | None = None
+    """Budget: minutes of this run's own time, all that happens inside the loop counted."""
+    epochs: float | None = None
+    """Budget: passes over the training clips."""
+    batch: int = 16
+    """Clips in an update, over all processes."""
+    micro_batch: int | None = None
+    """Clips propagated at once, for large models; null for a process's whole share."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where it was measured to be faster; settled when the run begins."""
+    threads: int = 0
+    """Threads of the CPU; 0 for one a core; settled when the run begins."""
+    optimizer: optimizers.Config = optimizers.Config()
+    """Rates and schedule."""
+    clip: float = 1.0
+    """Largest norm of the gradient; a larger one is scaled down."""
+    average: float = 0.1
+    """Relative width of the averaged weights."""
+    validations: int = 8
+    """Times in the budget that held-out clips are judged."""
+    previews: int = 4
+    """Times in the budget that samples are made to look at."""
+    save_seconds: float = 60.0
+    """Seconds between checkpoints; one is written at the end in any case."""
+    keep: int = 2
+    """Checkpoints kept."""
+    log_every: int = 10
+    """Updates between lines of the log."""
+    tensorboard: bool = True
+    """Write TensorBoard events beside `log.jsonl`."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop calls but does not know; `assemble` fills it in.
+
+    Attributes:
+        batches: the global batches from a step on, this process's share of each.
+        epoch: training clips in one pass over the data.
+        validate: figures of the held-out split by name, one of them "loss".
+        preview: writes samples for a step and gives what the log should say of them.
+        autocast: the context in which the network computes.
+    """
+
+    batches: Callable[[int], Generator[Batch]]
+    epoch: int
+    validate: Callable[[], dict[str, Any]]
+    preview: Callable[[int], dict[str, Any]]
+    autocast: Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """All that a step changes."""
+
+    objective: Objective
+    average: Average
+    optimizers: dict[str, optimizers.Optimizer]
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        moments = {f"{n}/{k}": v for n, o in self.optimizers.items() for k, v in o.state().items()}
+        model = self.objective.state_dict()
+        return {"model": model, "average": self.average.values, "optimizer": moments}
+
+    def restore(self, run: Path) -> Position:
+        found = checkpoint.resume(run, ("model", "average", "optimizer"))
+        if found is None:
+            return Position()
+        position, state = found
+        self.objective.load_state_dict(state["model"])
+        self.average.restore(state["average"])
+        for name, optimizer in self.optimizers.items():
+            start = f"{name}/"
+            moments = state["optimizer"].items()
+            optimizer.restore({k.removeprefix(start): v for k, v in moments if k.startswith(start)})
+        return position
+
+
+def train(
+    objective: Objective, config: Config, run: Path, device: torch.device, hooks: Hooks
+) -> Position:
+    """Trains until the budget is spent, going on from the last checkpoint in `run`.
+
+    Returns:
+        Where the run stands: short of its budget only after an interrupt, which is saved first.
+
+    Raises:
+        RunError: a loss or gradient that is not finite, or a batch that processes cannot share.
+    """
+    _check_batch(config)
+    objective.to(device).train()
+    phases = objective.phases()
+    parts = _Parts(
+        objective,
+        Average(objective.generator, config.average),
+        {phase.name: optimizers.Optimizer(phase.parameters, config.optimizer) for phase in phases},
+    )
+    begun_at = parts.restore(run)
+    step, clock = begun_at.step, budget.Clock(begun_at.seconds)
+    before, saved = _spent(config, hooks, step, begun_at.seconds), begun_at.seconds
+    batches = hooks.batches(step)
+    monitor = Monitor(run, step, config.tensorboard) if distributed.rank() == 0 else None
+    if monitor and step:
+        monitor.write("resume", step, seconds=begun_at.seconds)
+    with closing(batches), budget.interrupts() as stopping, progress.bar("train", 1.0) as advance:
+        while True:
+            seconds = distributed.same(clock.seconds())
+            spent = _spent(config, hooks, step, seconds)
+            done = spent >= 1 or bool(distributed.same(float(stopping())))
+            fresh = step > begun_at.step or step == 0
+            if monitor and fresh:
+                at = Position(step, seconds)
+                _look(objective, parts.average, config, run, hooks, monitor, before, spent, at)
+            if fresh and (done or seconds - saved >= config.save_seconds):
+                if distributed.rank() == 0:
+                    at = Position(step, clock.seconds())
+                    checkpoint.save(run, f"step-{step:08d}", at, parts.state())
+                    checkpoint.rotate(run, config.keep)
+                saved = seconds
+            if done:
+                break
+
+            before, began = spent, time.perf_counter()
+            batch = next(batches).to(device)
+            waited = time.perf_counter() - began
+            facts: dict[str, Any] = {}
+            for phase in phases:
+                if step % phase.every == 0:
+                    optimizer = parts.optimizers[phase.name]
+                    facts |= _update(objective, optimizer, batch, phase.name, spent, config, hooks)
+                    finite = {n: facts[n] for n in ("loss", "gradient_norm")}
+                    health.check_finite(finite, step + 1, batch, run)
+                    optimizer.step(optimizers.schedule(spent, config.optimizer))
+            step += 1
+            parts.average.update(step)
+            if monitor and (step % config.log_every == 0 or step == 1):
+                took = time.perf_counter() - began
+                facts |= {"clips_per_second": config.batch / took, "data_wait": waited / took}
+                facts["learning_rate"] = config.optimizer.learning_rate * optimizers.schedule(
+                    spent, config.optimizer
+                )
+                monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
+            advance(to=min(spent, 1.0), note=f"step {step}  loss {facts['loss']:.3f}")
+    if monitor:
+        if spent >= 1 and fresh:
+            monitor.write("end", step, seconds=clock.seconds())
+        monitor.close()
+    return Position(step, clock.seconds())
+
+
+def _look(
+    objective: Objective,
+    average: Average,
+    config: Config,
+    run: Path,
+    hooks: Hooks,
+    monitor: Monitor,
+    before: float,
+    spent: float,
+    at: Position,
+) -> None:
+    """Judges held-out clips and shows samples, both with the averaged weights, where it is time."""
+    objective.eval()
+    with average.applied():
+        if budget.due(config.validations, before, spent, at.step):
+            figures = hooks.validate()
+            monitor.write("validation", at.step, seconds=at.seconds, **figures)
+            if at.step and figures["loss"] < checkpoint.best_loss(run):
+                checkpoint.save_best(run, at, figures["loss"], average.values)
+        if at.step and budget.due(config.previews, before, spent, at.step):
+            monitor.write("preview", at.step, seconds=at.seconds, **hooks.preview(at.step))
+    objective.train()
+
+
+def _update(
+    objective: Objective,
+    optimizer: optimizers.Optimizer,
+    batch: Batch,
+    phase: str,
+    spent: float,
+    config: Config,
+    hooks: Hooks,
+) -> dict[str, Any]:
+    """Gradients of one phase over the global batch, summed over micro-batches and ranks, clipped."""
+    # Another phase's loss may reach these parameters too; what it left there is not theirs.
+    objective.zero_grad(set_to_none=True)
+    weights = {name: weight.sum() for name, weight in objective.weights(batch, phase).items()}
+    distributed.add_up(weights.values())
+    terms = {name: torch.zeros((), device=batch.clips.device) for name in weights}
+    shares: dict[str, float] = {}
+    size = config.micro_batch or len(batch)
+    for begin in range(0, len(batch), size):
+        with hooks.autocast():
+            given = objective.loss(batch.part(begin, begin + size), phase, spent)
+        for part in [given] if isinstance(given, Loss) else given:
+            means = {n: s.sum() / weights[n].clamp(min=1e-8) for n, s in part.sums.items()}
+            shares |= {name: part.shares.get(name, 1.0) for name in means}
+            torch.stack([shares[n] * mean for n, mean in means.items()]).sum().backward()  # type: ignore[no-untyped-call]
+            for name, mean in means.items():
+                terms[name] += mean.detach()
+    gradients = [p.grad for p in optimizer.parameters.values() if p.grad is not None]
+    distributed.add_up([*terms.values(), *gradients])
+    norm = torch.nn.utils.clip_grad_norm_(list(optimizer.parameters.values()), config.clip)
+    losses = {name: float(value) for name, value in terms.items()}
+    total = sum(shares[name] * value for name, value in losses.items())
+    return {"loss": total, "losses": losses, "gradient_norm": float(norm)}
+
+
+def _check_batch(config: Config) -> None:
+    share, rest = divmod(config.batch, distributed.world())
+    if rest or not share:
+        raise RunError(
+            f"training.batch = {config.batch} cannot be shared by {distributed.world()} processes",
+            "make it a multiple of their number",
+        )
+
+
+def _spent(config: Config, hooks: Hooks, step: int, seconds: float) -> float:
+    """Share of the budget spent; 1 or more is the end."""
+    if config.minutes is not None:
+        return seconds / (60 * config.minutes)
+    steps = config.steps or round((config.epochs or 0) * hooks.epoch / config.batch)
+    return step / max(steps, 1)

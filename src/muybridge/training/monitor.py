@@ -1,0 +1,55 @@
+"""The run's log: JSON lines for programs, TensorBoard events for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..core import files
+
+
+class Monitor:
+    """Writes `log.jsonl` and TensorBoard events.
+
+    What a killed process logged after its last checkpoint is removed first, since those steps are
+    taken again.
+    """
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
+        self.path = folder / "log.jsonl"
+        self._forget_after(step)
+        with files.disk_errors(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._stream = self.path.open("a", encoding="utf-8")
+        self._board: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+
+    def _forget_after(self, step: int) -> None:
+        kept: list[dict[str, Any]] = []
+        files.each_line(self.path, kept.append)
+        lines = [line for line in kept if line.get("step", 0) <= step]
+        if self.path.exists():
+            files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Logs a line; numbers go to TensorBoard too, as "kind/name"."""
+        with files.disk_errors(self.path):
+            self._stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            self._stream.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flushes all to disk."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        if self._board is not None:
+            self._board.close()

@@ -1,0 +1,149 @@
+"""The video transformer: shapes, positions, conditions, and what depends on what."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from muybridge.models import dit, text
+from torch import Tensor
+
+
+def network(labels: int = 0, words: bool = False) -> dit.DiT:
+    torch.manual_seed(0)
+    settings = text.Config(width=16, depth=1, vocabulary=300, length=5) if words else None
+    made = dit.build(
+        dit.Config(width=48, depth=2, heads=2, patch=(2, 4, 4), labels=labels, text=settings)
+    )
+    # adaLN-zero makes a fresh network blind; tests are about a trained one.
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return made.eval()
+
+
+def clips(batch: int = 2, time: int = 4, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    times = (torch.arange(time) / 8).expand(batch, -1)
+    return torch.randn(batch, time, 3, height, width), times
+
+
+def level(value: float, batch: int = 2) -> Tensor:
+    return torch.full((batch, 1, 1, 1), value)
+
+
+def test_patches_are_undone_exactly() -> None:
+    x, _ = clips(height=12)
+    tokens = dit._to_patches(x, (2, 4, 4))
+    assert tokens.shape == (2, 2 * 3 * 2, 2 * 3 * 4 * 4)
+    assert torch.equal(dit._from_patches(tokens, (2, 3, 2), (2, 4, 4), 3), x)
+
+
+def test_a_patch_holds_neighbours_in_space_and_time() -> None:
+    x = torch.zeros(1, 4, 3, 8, 8)
+    x[0, 2:, :, :4, 4:] = 1
+    tokens = dit._to_patches(x, (2, 4, 4))
+    assert [i for i in range(8) if tokens[0, i].all()] == [5]
+    assert tokens.sum() == x.sum()
+
+
+def test_a_fresh_network_predicts_zero() -> None:
+    x, times = clips()
+    fresh = dit.build(dit.Config(width=48, depth=2, heads=2, patch=(2, 4, 4), text=None))
+    assert not fresh(x, level(0.5), times).any()
+
+
+def test_level_of_each_token_equals_level_of_the_clip_where_all_are_alike() -> None:
+    x, times = clips()
+    for made, words in ((network(), None), (network(words=True), torch.randn(2, 5, 16))):
+        mask = None if words is None else torch.ones(2, 5, dtype=torch.bool)
+        whole = made(x, level(0.3), times, None, words, mask)
+        each = made(x, torch.full((2, 2, 2, 2), 0.3), times, None, words, mask)
+        torch.testing.assert_close(whole, each, atol=2e-4, rtol=1e-3)
+
+
+def test_level_of_one_token_matters() -> None:
+    x, times = clips()
+    levels = torch.full((2, 2, 2, 2), 0.3)
+    made = network()
+    before = made(x, levels, times)
+    levels[:, 0] = 0.0
+    assert (made(x, levels, times) - before).abs().amax((0, 2, 3, 4)).min() > 1e-4
+
+
+def test_clips_of_a_batch_do_not_see_each_other() -> None:
+    x, times = clips()
+    made = network()
+    both = made(x, level(0.5), times)
+    torch.testing.assert_close(both[:1], made(x[:1], level(0.5, 1), times[:1]), atol=1e-4, rtol=1e-3)
+
+
+def test_a_clip_is_seen_whole() -> None:
+    x, times = clips()
+    x.requires_grad_()
+    network()(x, level(0.5), times)[0, 0, 0, 0, 0].backward()
+    assert x.grad is not None
+    assert (x.grad[0].abs().amax((1, 2, 3)) > 0).all()
+    assert not x.grad[1].any()
+
+
+def test_longer_and_larger_clips_than_trained_on_are_taken() -> None:
+    made = network()
+    for time, height, width in ((8, 8, 8), (4, 16, 8), (2, 8, 24)):
+        x, times = clips(1, time, height, width)
+        assert made(x, level(0.5, 1), times).shape == x.shape
+
+
+def test_positions_count_seconds_not_frames() -> None:
+    slow, _ = dit._positions(torch.arange(8)[None] / 8, (4, 1, 1), 2, 24)
+    fast, _ = dit._positions(torch.arange(16)[None] / 16, (4, 1, 1), 4, 24)
+    torch.testing.assert_close(slow[:, 1:] - slow[:, :1], fast[:, 1:] - fast[:, :1])
+
+
+def test_attention_depends_on_distances_in_time_only() -> None:
+    here, _ = dit._positions(torch.arange(4)[None] / 8, (4, 2, 2), 1, 24)
+    later, _ = dit._positions(torch.arange(4)[None] / 8 + 5, (4, 2, 2), 1, 24)
+    torch.testing.assert_close(here - here[:, :1], later - later[:, :1], atol=1e-4, rtol=1e-4)
+
+
+def test_rotation_keeps_length_and_makes_products_relative() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 1, 1, 2, 1, 8).unbind(0)
+    angle = torch.rand(1, 1, 1, 1, 4) * 6
+
+    def at(value: Tensor, turns: float) -> Tensor:
+        return dit._rotate(value, ((angle * turns).cos(), (angle * turns).sin()))
+
+    torch.testing.assert_close(at(x, 3).norm(), x.norm())
+    torch.testing.assert_close((at(x, 1) * at(y, 4)).sum(), (at(x, 5) * at(y, 8)).sum(), atol=1e-4, rtol=1e-4)
+
+
+def test_whole_table_attention_equals_torch() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, 17, 8).unbind(0)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(dit._attention(q, k, v), expected)
+
+
+def test_labels_matter_and_none_is_not_said() -> None:
+    x, times = clips()
+    made = network(labels=3)
+    one, two, unsaid = (made(x, level(0.5), times, torch.full((2,), i)) for i in (0, 1, 3))
+    assert (one - two).abs().max() > 1e-3
+    assert torch.equal(unsaid, made(x, level(0.5), times))
+
+
+def test_words_behind_the_mask_do_not_matter() -> None:
+    x, times = clips()
+    made = network(words=True)
+    words, mask = torch.randn(2, 5, 16), torch.tensor([[True, True, False, False, False]]).expand(2, -1)
+    before = made(x, level(0.5), times, None, words, mask)
+    changed = torch.where(mask[..., None], words, torch.randn(2, 5, 16))
+    assert torch.equal(before, made(x, level(0.5), times, None, changed, mask))
+    assert not torch.equal(before, made(x, level(0.5), times, None, words + 1, mask))
+    none = torch.zeros_like(mask)
+    assert torch.equal(made(x, level(0.5), times, None, words, none), made(x, level(0.5), times))
+
+
+@pytest.mark.parametrize("size", sorted(dit.SIZES))
+def test_named_sizes_are_valid(size: str) -> None:
+    config = dit.Config(**dit.SIZES[size])
+    assert config.width % (2 * config.heads) == 0

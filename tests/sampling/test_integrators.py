@@ -1,0 +1,69 @@
+"""Integrators against flows whose solution is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from muybridge.sampling.guidance import guide
+from muybridge.sampling.integrators import euler, grid, heun
+from torch import Tensor
+
+
+def error(solver: object, steps: int) -> float:
+    """Of dx/dt = -x from t = 1 to 0, whose solution grows by e."""
+    end = solver(lambda x, t: -x, torch.ones(1, dtype=torch.float64), grid(steps))  # type: ignore[operator]
+    return abs(float(end) - math.e)
+
+
+@pytest.mark.parametrize(("solver", "order"), [(euler, 1)])
+def test_order_of_convergence(solver: object, order: int) -> None:
+    assert math.log2(error(solver, 64) / error(solver, 128)) == pytest.approx(order, abs=0.1)
+
+
+def test_heun_is_second_order_but_for_its_last_step() -> None:
+    # One Euler step of length 1/n at the end leaves an error of n**-2, so the order stays two.
+    assert math.log2(error(heun, 64) / error(heun, 128)) == pytest.approx(2, abs=0.15)
+    assert error(heun, 32) < error(euler, 32) / 10
+
+
+@given(st.integers(1, 60), st.floats(0.2, 8))
+def test_grid_falls_from_one_to_zero(steps: int, shift: float) -> None:
+    moments = grid(steps, shift)
+    assert len(moments) == steps + 1
+    assert moments[0] == pytest.approx(1)
+    assert moments[-1] == 0
+    assert all(a > b for a, b in zip(moments, moments[1:], strict=False))
+
+
+def test_shift_spends_more_steps_near_noise() -> None:
+    assert sum(t > 0.5 for t in grid(20, 3.0)) > sum(t > 0.5 for t in grid(20))
+
+
+@pytest.mark.parametrize("solver", [euler, heun])
+def test_a_straight_flow_is_exact_in_one_step(solver: object) -> None:
+    clip, noise = torch.randn(2, 5, dtype=torch.float64)
+    end = solver(lambda x, t: noise - clip, noise, grid(1))  # type: ignore[operator]
+    torch.testing.assert_close(end, clip)
+
+
+@pytest.mark.parametrize("solver", [euler, heun])
+def test_the_velocity_is_never_asked_for_at_zero(solver: object) -> None:
+    asked: list[float] = []
+
+    def velocity(x: Tensor, t: float) -> Tensor:
+        asked.append(t)
+        return x
+
+    solver(velocity, torch.ones(1), grid(7))  # type: ignore[operator]
+    assert min(asked) > 0
+
+
+def test_guidance_at_one_and_zero() -> None:
+    a, b = torch.randn(2, 4)
+    assert torch.allclose(guide(a, b, 1), a)
+    assert torch.allclose(guide(a, b, 0), b)
+    assert torch.allclose(guide(a, b, 3) - b, 3 * (a - b), atol=1e-6)
