@@ -27,4 +27,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def environment() -> Mapping[str, str]:
     """For a child process: it finds the same packages and takes one core."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "OMP_NUM_THREADS": "1",
+    }

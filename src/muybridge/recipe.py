@@ -11,10 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .core import config, files
-from .core.errors import MuybridgeError, RecipeError, RunError, nearest
+from .core import config, device, distributed, files
+from .core.errors import RecipeError, RunError, nearest
 from .data import loader, prepare
+from .data.store import Dataset
 from .evaluation import suite
+from .models import text as text_module
 from .sampling import integrators
 from .training import loop
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SHIPPED = HERE / "recipes"
 FORMAT = 1
+_LONGEST_CAPTION = 64
+_VOCABULARY = 2048
 
 # What may change between a run and its resumption without making it another run.
 FREE = (
@@ -37,6 +41,7 @@ FREE = (
 class Part:
     """A section whose type is chosen by its `kind`: a file's name, or a path to a user's own."""
 
+    folder: str
     kind: str
     config: config.Section
 
@@ -44,11 +49,6 @@ class Part:
     def module(self) -> ModuleType:
         """The file itself."""
         return load_kind(self.folder, self.kind)
-
-    @property
-    def folder(self) -> str:
-        """Where files of this sort lie."""
-        return "models" if hasattr(self.config, "width") else "objectives"
 
 
 @dataclass(frozen=True)
@@ -151,19 +151,27 @@ class Recipe:
         budget = {n: getattr(self.training, n) for n in ("steps", "minutes", "epochs")}
         given = {name: value for name, value in budget.items() if value is not None}
         if len(given) != 1:
-            told = " and ".join(f"training.{n} = {v}" for n, v in given.items()) or "no budget is set"
+            told = (
+                " and ".join(f"training.{n} = {v}" for n, v in given.items()) or "no budget is set"
+            )
             raise RecipeError(
-                f"{told}: a recipe has one budget", "set one of training.steps, minutes and epochs, the others null"
+                f"{told}: a recipe has one budget",
+                "set one of training.steps, minutes and epochs, the others null",
             )
         if next(iter(given.values())) <= 0:
             name, value = next(iter(given.items()))
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
         patch = getattr(self.model.config, "patch", (1, 1, 1))
-        sides = {"data.frames": self.data.frames, "height of data.size": self.data.size[0], "width of data.size": self.data.size[1]}
+        sides = {
+            "data.frames": self.data.frames,
+            "height of data.size": self.data.size[0],
+            "width of data.size": self.data.size[1],
+        }
         for (name, side), step in zip(sides.items(), patch, strict=True):
             if side < step or side % step:
                 raise RecipeError(
-                    f"{name} = {side} is not a multiple of model.patch's {step}", "change one of the two"
+                    f"{name} = {side} is not a multiple of model.patch's {step}",
+                    "change one of the two",
                 )
 
 
@@ -187,18 +195,24 @@ def load_kind(folder: str, kind: str) -> ModuleType:
         path = Path(kind)
         spec = importlib.util.spec_from_file_location(f"muybridge_own_{path.stem}", path)
         if not path.is_file() or spec is None or spec.loader is None:
-            raise RecipeError(f"kind {kind!r} is not a file", "the path is taken from where you are")
+            raise RecipeError(
+                f"kind {kind!r} is not a file", "the path is taken from where you are"
+            )
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         missing = [name for name in ("Config", "build") if not hasattr(module, name)]
         if missing:
-            raise RecipeError(f"{kind} does not define {' and '.join(missing)}", "see CONTRIBUTING.md")
+            raise RecipeError(
+                f"{kind} does not define {' and '.join(missing)}", "see CONTRIBUTING.md"
+            )
         return module
     known = kinds(folder)
     if kind not in known:
         close = nearest(kind, known)
-        hint = f"did you mean {close}?" if close else f"known: {', '.join(known)}, or a path ./mine.py"
+        hint = (
+            f"did you mean {close}?" if close else f"known: {', '.join(known)}, or a path ./mine.py"
+        )
         raise RecipeError(f"kind {kind!r} is not in {folder}", hint)
     return importlib.import_module(f"muybridge.{folder}.{kind}")
 
@@ -211,9 +225,11 @@ def _part(folder: str, default: str, values: Mapping[str, Any], where: str) -> P
     if size is not None:
         sizes: dict[str, dict[str, Any]] = getattr(module, "SIZES", {})
         if size not in sizes:
-            raise RecipeError(f"{where}.size = {size!r} is not a size of {kind}", f"sizes: {', '.join(sizes)}")
+            raise RecipeError(
+                f"{where}.size = {size!r} is not a size of {kind}", f"sizes: {', '.join(sizes)}"
+            )
         values = {**sizes[size], **values}
-    return Part(kind, config.parse(module.Config, values, where))
+    return Part(folder, kind, config.parse(module.Config, values, where))
 
 
 def assemble(recipe: Recipe, out: Path) -> Run:
@@ -223,17 +239,90 @@ def assemble(recipe: Recipe, out: Path) -> Run:
         RunError: the folder holds another run, or something that is no run.
         MuybridgeError: the dataset does not fit the recipe.
     """
-    from .run import Run, settle, write_new
+    from .run import Run
 
-    old = _previous(out)
-    settled = settle(recipe, old)
-    if old is None:
-        write_new(settled, out)
-    else:
-        _same_run(old, settled, out)
-        if old != settled:
+    distributed.start()
+    if distributed.rank() == 0:
+        old = _previous(out)
+        settled = settle(recipe, old)
+        if old is None:
+            write_new(settled, out)
+        elif settled != old:
+            _same_run(old, settled, out)
             write(settled, out)
+    distributed.wait()
     return Run.open(out)
+
+
+def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
+    """Fills in what a recipe leaves to the machine and the data; what `old` settled stays."""
+    if not recipe.data.folder:
+        raise RecipeError(
+            "data.folder is not set", "give --data DATASET, as muybridge prepare made it"
+        )
+    dataset = Dataset.open(recipe.data.folder)
+    if old is not None and old.data.digest != dataset.facts["digest"]:
+        raise RunError(
+            f"dataset {dataset.folder} is not the one this run began with (digest "
+            f"{dataset.facts['digest'][:12]}, not {old.data.digest[:12]})",
+            "give the old dataset, or another --out for a new run",
+        )
+    for split in ("train", "validation"):
+        loader.Loader(dataset, split, recipe.data)
+    training = recipe.training
+    if training.precision == "auto":
+        chosen = old.training.precision if old else device.examine().precision
+        training = training.with_values(precision=chosen)
+    if training.threads == 0:
+        training = training.with_values(threads=old.training.threads if old else device.cores())
+    recipe = replace(
+        recipe, training=training, data=recipe.data.with_values(digest=dataset.facts["digest"])
+    )
+    words = getattr(recipe.model.config, "text", None)
+    if words is not None:
+        words = _settle_text(words, _captions(dataset))
+    return with_model(recipe, labels=len(dataset.labels), text=words)
+
+
+def _settle_text(settings: text_module.Config, captions: list[str]) -> text_module.Config | None:
+    if not captions:
+        return None
+    from tokenizers import Tokenizer
+
+    size = settings.vocabulary or _VOCABULARY
+    tokenizer = Tokenizer.from_str(text_module.learn_vocabulary(captions, size))
+    longest = max(len(one.ids) for one in tokenizer.encode_batch(captions))
+    return settings.with_values(
+        vocabulary=size, length=settings.length or min(longest, _LONGEST_CAPTION)
+    )
+
+
+def _captions(dataset: Dataset) -> list[str]:
+    return sorted({clip.caption for clip in dataset.of("train")} - {""})
+
+
+def write_new(recipe: Recipe, out: Path) -> None:
+    """Makes a run folder: the settled recipe last, since it is what makes it a run."""
+    dataset = Dataset.open(recipe.data.folder)
+    captions = _captions(dataset)
+    pairs = sorted({(clip.caption, clip.label) for clip in dataset.of("train")})
+    files.write_json(
+        out / "conditions.json",
+        {
+            "format": FORMAT,
+            "labels": dataset.labels,
+            "captioned": bool(captions),
+            "known": [{"text": caption, "label": label} for caption, label in pairs],
+            "mean": dataset.facts["mean"],
+            "std": dataset.facts["std"],
+        },
+    )
+    words = getattr(recipe.model.config, "text", None)
+    if words is not None:
+        files.write_text(
+            out / "vocabulary.json", text_module.learn_vocabulary(captions, words.vocabulary)
+        )
+    write(recipe, out)
 
 
 def write(recipe: Recipe, out: Path) -> None:
@@ -266,7 +355,5 @@ def with_model(recipe: Recipe, **values: Any) -> Recipe:
     """A copy with settings of the model changed; those its kind does not have are left out."""
     known = type(recipe.model.config).model_fields
     fitting = {key: value for key, value in values.items() if key in known}
-    return replace(recipe, model=Part(recipe.model.kind, recipe.model.config.with_values(**fitting)))
-
-
-__all__ = ["MuybridgeError", "Recipe", "assemble", "kinds", "load_kind", "shipped"]
+    changed = replace(recipe.model, config=recipe.model.config.with_values(**fitting))
+    return replace(recipe, model=changed)

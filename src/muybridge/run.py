@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import platform
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,19 @@ from torch import Tensor
 
 from .core import chance, config, device, distributed, files, progress, video
 from .core.clips import Batch
-from .core.errors import DataError, MuybridgeError, RecipeError, RunError, nearest
+from .core.errors import DataError, MuybridgeError, RunError, nearest
 from .data.loader import Loader
 from .data.store import Dataset
 from .evaluation import suite
 from .models import text as text_module
 from .objectives.base import Objective, SampleRequest
-from .recipe import Recipe, with_model, write
+from .recipe import Recipe
 from .training import checkpoint as checkpoints
 from .training import loop
 
 FORMAT = 1
 CHUNK = 16
-_LONGEST_CAPTION = 64
-_VOCABULARY = 2048
+_PREVIEW_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ class Run:
 
     def train(self) -> checkpoints.Position:
         """Trains, or goes on, until the budget is spent. Only one process may."""
-        distributed.start()
         torch.set_num_threads(self.recipe.training.threads)
         dataset = Dataset.open(self.recipe.data.folder)
         _check_dataset(dataset, self.recipe)
@@ -86,11 +84,19 @@ class Run:
             if distributed.rank() == 0:
                 self._write_environment(dataset, objective)
             return loop.train(
-                objective, self.recipe.training, self.folder, device.pick(), self._hooks(objective, dataset)
+                objective,
+                self.recipe.training,
+                self.folder,
+                device.pick(),
+                self._hooks(objective, dataset),
             )
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:
-        return files.locked(self.folder, "run") if distributed.rank() == 0 else contextlib.nullcontext()
+        return (
+            files.locked(self.folder, "run")
+            if distributed.rank() == 0
+            else contextlib.nullcontext()
+        )
 
     def loader(self, dataset: Dataset, split: str) -> Loader:
         """Clips of one split, as this run cuts them."""
@@ -99,7 +105,10 @@ class Run:
     def _hooks(self, objective: Objective, dataset: Dataset) -> loop.Hooks:
         train, held_out = self.loader(dataset, "train"), self.loader(dataset, "validation")
         count, where = self.recipe.evaluation.held_out, device.pick()
-        fixed = {"loss": held_out.fixed(count).to(where), "train_loss": train.fixed(count).to(where)}
+        fixed = {
+            "loss": held_out.fixed(count).to(where),
+            "train_loss": train.fixed(count).to(where),
+        }
         shown = held_out.fixed(8)
 
         def batches(step: int) -> Generator[Batch]:
@@ -112,7 +121,8 @@ class Run:
             return {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
 
         def preview(step: int) -> dict[str, Any]:
-            made = self._sample(objective, self._request(shown, seed=0))
+            steps = min(_PREVIEW_STEPS, self.recipe.sampling.steps)
+            made = self._sample(objective, self._request(shown, seed=0, steps=steps))
             name = f"previews/step-{step:08d}"
             (self.folder / "previews").mkdir(exist_ok=True)
             captions = captions_of(shown, dataset.labels)
@@ -140,7 +150,9 @@ class Run:
         chunks = range(0, len(request), CHUNK)
         for begin in progress.track(chunks, what) if what else chunks:
             with torch.no_grad(), self.autocast():
-                made.append(objective.sample(request.part(begin, begin + CHUNK).to(device.pick())).cpu())
+                made.append(
+                    objective.sample(request.part(begin, begin + CHUNK).to(device.pick())).cpu()
+                )
         return torch.cat(made)
 
     def trained(self, name: str = "last") -> tuple[Objective, checkpoints.Position]:
@@ -212,7 +224,7 @@ class Run:
         frames = data.frames if seconds is None else round(seconds * data.fps / span) * span
         if frames < 1:
             raise MuybridgeError(
-                f"--seconds {seconds}: at {data.fps:g} frames/s the shortest clip is {span / data.fps:g} s"
+                f"--seconds {seconds}: a clip of this run has {span / data.fps:g} s or more"
             )
         captions, labels = self._conditions(text, label, count)
         times = (torch.arange(frames) / data.fps).expand(count, -1)
@@ -230,9 +242,14 @@ class Run:
             )
         if label is not None and label not in classes:
             close = nearest(label, classes)
-            listed = f"known labels: {', '.join(classes)}" if classes else "it was trained without labels"
+            listed = (
+                f"known labels: {', '.join(classes)}"
+                if classes
+                else "it was trained without labels"
+            )
             raise MuybridgeError(
-                f"--label {label!r} is unknown to {self.folder}", f"did you mean {close}?" if close else listed
+                f"--label {label!r} is unknown to {self.folder}",
+                f"did you mean {close}?" if close else listed,
             )
         if text is None and label is None:
             turn = [known[i % len(known)] for i in range(count)]
@@ -246,7 +263,7 @@ class Run:
         return captions, torch.tensor(numbers)
 
     def evaluate(self, checkpoint: str = "last", samples: int | None = None) -> dict[str, Any]:
-        """Judges the run on its dataset's test split, and writes `scores.json` and the clips shown."""
+        """Judges the run on its dataset's test split; writes `scores.json` and the clips shown."""
         dataset = Dataset.open(self.recipe.data.folder)
         _check_dataset(dataset, self.recipe)
         settings = self.recipe.evaluation
@@ -312,75 +329,11 @@ def captions_of(batch: Batch, labels: Sequence[str]) -> list[str]:
     return [words or names[number] for words, number in zip(said, numbers, strict=True)]
 
 
-def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
-    """Fills in what a recipe leaves to the machine and the data; what `old` settled stays."""
-    if not recipe.data.folder:
-        raise RecipeError("data.folder is not set", "give --data DATASET, as muybridge prepare made it")
-    dataset = Dataset.open(recipe.data.folder)
-    if old is not None and old.data.digest != dataset.facts["digest"]:
-        raise RunError(
-            f"dataset {dataset.folder} is not the one this run began with (digest "
-            f"{dataset.facts['digest'][:12]}, not {old.data.digest[:12]})",
-            "give the old dataset, or another --out for a new run",
-        )
-    for split in ("train", "validation"):
-        Loader(dataset, split, recipe.data)
-    training = recipe.training
-    if training.precision == "auto":
-        chosen = old.training.precision if old else device.examine().precision
-        training = training.with_values(precision=chosen)
-    if training.threads == 0:
-        training = training.with_values(threads=old.training.threads if old else device.cores())
-    recipe = replace(
-        recipe, training=training, data=recipe.data.with_values(digest=dataset.facts["digest"])
-    )
-    words = getattr(recipe.model.config, "text", None)
-    if words is not None:
-        words = _settle_text(words, _captions(dataset))
-    return with_model(recipe, labels=len(dataset.labels), text=words)
-
-
-def _settle_text(settings: text_module.Config, captions: list[str]) -> text_module.Config | None:
-    if not captions:
-        return None
-    from tokenizers import Tokenizer
-
-    size = settings.vocabulary or _VOCABULARY
-    tokenizer = Tokenizer.from_str(text_module.learn_vocabulary(captions, size))
-    longest = max(len(one.ids) for one in tokenizer.encode_batch(captions))
-    return settings.with_values(vocabulary=size, length=settings.length or min(longest, _LONGEST_CAPTION))
-
-
-def _captions(dataset: Dataset) -> list[str]:
-    return sorted({clip.caption for clip in dataset.of("train")} - {""})
-
-
-def write_new(recipe: Recipe, out: Path) -> None:
-    """Makes a run folder: the settled recipe last, since it is what makes it a run."""
-    dataset = Dataset.open(recipe.data.folder)
-    captions = _captions(dataset)
-    pairs = sorted({(clip.caption, clip.label) for clip in dataset.of("train")})
-    files.write_json(
-        out / "conditions.json",
-        {
-            "format": FORMAT,
-            "labels": dataset.labels,
-            "captioned": bool(captions),
-            "known": [{"text": caption, "label": label} for caption, label in pairs],
-            "mean": dataset.facts["mean"],
-            "std": dataset.facts["std"],
-        },
-    )
-    words = getattr(recipe.model.config, "text", None)
-    if words is not None:
-        files.write_text(out / "vocabulary.json", text_module.learn_vocabulary(captions, words.vocabulary))
-    write(recipe, out)
-
-
 def _check_dataset(dataset: Dataset, recipe: Recipe) -> None:
     if dataset.facts["digest"] != recipe.data.digest:
         raise DataError(
-            f"dataset {dataset.folder} has changed since the run began", "prepare it as it was, or start a new run"
+            f"dataset {dataset.folder} has changed since the run began",
+            "prepare it as it was, or start a new run",
         )
 
 

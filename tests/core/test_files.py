@@ -22,7 +22,11 @@ from muybridge.core.errors import MuybridgeError
 
 KINDS = ("file", "folder")
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -43,7 +47,11 @@ def content_of(path: Path) -> str:
     """What `put` wrote, whole; anything half-written fails."""
     if path.is_file():
         return path.read_text()
-    assert sorted(p.relative_to(path).as_posix() for p in path.rglob("*")) == ["a", "inner", "inner/b"]
+    assert sorted(p.relative_to(path).as_posix() for p in path.rglob("*")) == [
+        "a",
+        "inner",
+        "inner/b",
+    ]
     (content,) = {(path / "a").read_text(), (path / "inner/b").read_text()}
     return content
 
@@ -52,11 +60,18 @@ def beside(path: Path) -> list[Path]:
     return [other for other in path.parent.iterdir() if other != path]
 
 
-def child(code: str, *arguments: Path | str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def child(
+    code: str, *arguments: Path | str, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+
+
+def enter(folder: Path) -> None:
+    with files.locked(folder, "run"):
+        pass
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,9 +92,14 @@ def test_new_content_appears_only_at_the_end(tmp_path: Path, kind: str) -> None:
 def test_an_error_inside_leaves_the_old_content(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "thing"
     put(path, kind, "old")
-    with pytest.raises(KeyboardInterrupt), files.atomic(path) as temporary:
-        put(temporary, kind, "half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with files.atomic(path) as temporary:
+            put(temporary, kind, "half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert content_of(path) == "old"
     assert beside(path) == []
 
@@ -270,7 +290,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if os.geteuid() or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or shutil.which("mount") is None
+        or subprocess.run(command, capture_output=True).returncode
+    ):
         pytest.skip("a disk cannot be mounted here")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
@@ -284,9 +308,14 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     assert str(path) in caught.value.message
     assert path.read_bytes() == b"old"
     assert beside(path) == []
-    with pytest.raises(MuybridgeError, match="disk is full"), files.atomic(path) as temporary:
-        temporary.mkdir()
-        (temporary / "large").write_bytes(bytes(2**20))
+
+    def folder() -> None:
+        with files.atomic(path) as temporary:
+            temporary.mkdir()
+            (temporary / "large").write_bytes(bytes(2**20))
+
+    with pytest.raises(MuybridgeError, match="disk is full"):
+        folder()
     assert beside(path) == []
     files.write_bytes(path, b"fits again")
 
@@ -298,11 +327,8 @@ def test_a_disk_that_is_really_read_only(small_disk: Path) -> None:
         with pytest.raises(MuybridgeError, match="cannot be written") as caught:
             files.write_bytes(path, b"new")
         assert str(path) in caught.value.message
-    with (
-        pytest.raises(MuybridgeError, match="cannot be written"),
-        files.locked(small_disk / "run", "run"),
-    ):
-        pass
+    with pytest.raises(MuybridgeError, match="cannot be written"):
+        enter(small_disk / "run")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -317,12 +343,9 @@ def test_a_folder_that_is_really_forbidden(tmp_path: Path) -> None:
 @pytest.mark.parametrize("work", ["write", "lock"])
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path, work: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MuybridgeError, match="file"):  # noqa: PT012
-        if work == "write":
-            files.write_text(tmp_path / "file" / "thing", "new")
-        else:
-            with files.locked(tmp_path / "file" / "run", "run"):
-                pass
+    use = {"write": lambda path: files.write_text(path, "new"), "lock": enter}[work]
+    with pytest.raises(MuybridgeError, match="file"):
+        use(tmp_path / "file" / "thing")
 
 
 def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
@@ -374,15 +397,25 @@ def test_digest_is_sha256(tmp_path_factory: pytest.TempPathFactory, content: byt
 
 
 def test_digest_of_values_sees_values_and_not_their_order() -> None:
-    assert files.digest_of({"a": 1, "b": [2, "x"]}, 3) == files.digest_of({"b": [2, "x"], "a": 1}, 3)
-    other = [({"a": 1, "b": [2, "y"]}, 3), ({"a": 1, "b": [2, "x"]}, 4), ({"a": 1}, [2, "x"], 3), (3,)]
+    assert files.digest_of({"a": 1, "b": [2, "x"]}, 3) == files.digest_of(
+        {"b": [2, "x"], "a": 1}, 3
+    )
+    other = [
+        ({"a": 1, "b": [2, "y"]}, 3),
+        ({"a": 1, "b": [2, "x"]}, 4),
+        ({"a": 1}, [2, "x"], 3),
+        (3,),
+    ]
     made = {files.digest_of(*parts) for parts in [({"a": 1, "b": [2, "x"]}, 3), *other]}
     assert len(made) == 1 + len(other)
 
 
 def test_digest_of_values_is_the_same_in_every_process(environment: Mapping[str, str]) -> None:
-    code = "from muybridge.core.files import digest_of; print(digest_of({'b': 'x', 'a': 1}, Path('p')))"
-    code = "from pathlib import Path\n" + code
+    code = """
+from pathlib import Path
+from muybridge.core.files import digest_of
+print(digest_of({"b": "x", "a": 1}, Path("p")))
+"""
     made = {
         child(code, environment={**environment, "PYTHONHASHSEED": seed}).communicate()[0].strip()
         for seed in ("1", "2")
@@ -400,11 +433,6 @@ with files.locked(Path(sys.argv[1]), "run"):
 print("left", flush=True)
 sys.stdin.readline()
 """
-
-
-def enter(folder: Path) -> None:
-    with files.locked(folder, "run"):
-        pass
 
 
 def test_a_lock_keeps_a_second_process_out_until_it_is_left(

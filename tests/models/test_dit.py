@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from muybridge.models import dit, text
 from torch import Tensor
+
+from muybridge.models import dit, text
 
 
 def network(labels: int = 0, words: bool = False) -> dit.DiT:
@@ -73,7 +74,9 @@ def test_clips_of_a_batch_do_not_see_each_other() -> None:
     x, times = clips()
     made = network()
     both = made(x, level(0.5), times)
-    torch.testing.assert_close(both[:1], made(x[:1], level(0.5, 1), times[:1]), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        both[:1], made(x[:1], level(0.5, 1), times[:1]), atol=1e-4, rtol=1e-3
+    )
 
 
 def test_a_clip_is_seen_whole() -> None:
@@ -113,7 +116,9 @@ def test_rotation_keeps_length_and_makes_products_relative() -> None:
         return dit._rotate(value, ((angle * turns).cos(), (angle * turns).sin()))
 
     torch.testing.assert_close(at(x, 3).norm(), x.norm())
-    torch.testing.assert_close((at(x, 1) * at(y, 4)).sum(), (at(x, 5) * at(y, 8)).sum(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        (at(x, 1) * at(y, 4)).sum(), (at(x, 5) * at(y, 8)).sum(), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_whole_table_attention_equals_torch() -> None:
@@ -134,7 +139,10 @@ def test_labels_matter_and_none_is_not_said() -> None:
 def test_words_behind_the_mask_do_not_matter() -> None:
     x, times = clips()
     made = network(words=True)
-    words, mask = torch.randn(2, 5, 16), torch.tensor([[True, True, False, False, False]]).expand(2, -1)
+    words, mask = (
+        torch.randn(2, 5, 16),
+        torch.tensor([[True, True, False, False, False]]).expand(2, -1),
+    )
     before = made(x, level(0.5), times, None, words, mask)
     changed = torch.where(mask[..., None], words, torch.randn(2, 5, 16))
     assert torch.equal(before, made(x, level(0.5), times, None, changed, mask))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from muybridge.models.text import PAD, Config, TextEncoder, learn_vocabulary
 
 CAPTIONS = ["a red ball bouncing", "a blue square slides", "a green triangle behind a pillar"]

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from muybridge.core import chance
 from muybridge.core.clips import Batch
 from muybridge.objectives.base import SampleRequest
 from muybridge.objectives.flow_matching import Config, FlowMatching
 from muybridge.sampling import integrators
-from torch import Tensor, nn
 
 MEAN, STD = [0.1, -0.2, 0.3], [0.5, 0.4, 0.3]
 
@@ -26,7 +27,13 @@ class Perfect(nn.Module):
         self.seen: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
 
     def forward(
-        self, x: Tensor, level: Tensor, times: Tensor, label: Tensor | None, words: Tensor | None, mask: Tensor | None
+        self,
+        x: Tensor,
+        level: Tensor,
+        times: Tensor,
+        label: Tensor | None,
+        words: Tensor | None,
+        mask: Tensor | None,
     ) -> Tensor:
         self.seen.append((level.flatten(), label, mask))
         return self.clip.expand_as(x)
@@ -46,13 +53,21 @@ class Words(nn.Module):
 def objective(text: bool = False, clip: Tensor | None = None, **settings: float) -> FlowMatching:
     clip = torch.zeros(2, 3, 4, 4) if clip is None else clip
     return FlowMatching(
-        Config(**settings), Perfect(clip), Words() if text else None, (MEAN, STD), integrators.Config(steps=5)
+        Config(**settings),
+        Perfect(clip),
+        Words() if text else None,
+        (MEAN, STD),
+        integrators.Config(steps=5),
     )
 
 
 def batch(count: int = 6, clip: Tensor | None = None, **more: object) -> Batch:
     torch.manual_seed(0)
-    clips = torch.rand(count, 2, 3, 4, 4) * 2 - 1 if clip is None else clip.expand(count, -1, -1, -1, -1)
+    clips = (
+        torch.rand(count, 2, 3, 4, 4) * 2 - 1
+        if clip is None
+        else clip.expand(count, -1, -1, -1, -1)
+    )
     return Batch(
         clips=clips,
         times=torch.arange(2).expand(count, -1) / 8,
@@ -95,7 +110,9 @@ def test_invented_frames_do_not_count() -> None:
 def test_chance_belongs_to_the_clip_not_to_its_neighbours() -> None:
     data = batch(label=torch.arange(6) % 2)
     whole = objective().loss(data, "generator", 0).sums["velocity"]
-    parts = [objective().loss(data.part(i, i + 2), "generator", 0).sums["velocity"] for i in (0, 2, 4)]
+    parts = [
+        objective().loss(data.part(i, i + 2), "generator", 0).sums["velocity"] for i in (0, 2, 4)
+    ]
     torch.testing.assert_close(torch.cat(parts), whole)
 
 
@@ -109,13 +126,18 @@ def test_share_of_noise_is_logit_normal() -> None:
 
 def test_conditions_are_hidden_as_often_as_said() -> None:
     made = objective(text=True, drop=0.2, drop_one=0.3)
-    made.loss(batch(4000, label=torch.zeros(4000, dtype=torch.long), text=("words",) * 4000), "generator", 0)
+    made.loss(
+        batch(4000, label=torch.zeros(4000, dtype=torch.long), text=("words",) * 4000),
+        "generator",
+        0,
+    )
     _, label, mask = made.generator["network"].seen[0]
     assert label is not None
     assert mask is not None
     no_label, no_text = label == 2, ~mask[:, 0]
     for share, expected in (
-        (no_label & no_text, 0.2), (no_label & ~no_text, 0.3), (~no_label & no_text, 0.3), (~no_label & ~no_text, 0.2)
+        (no_label & no_text, 0.2), (no_label & ~no_text, 0.3),
+        (~no_label & no_text, 0.3), (~no_label & ~no_text, 0.2),
     ):  # fmt: skip
         assert float(share.float().mean()) == pytest.approx(expected, abs=0.03)
 
@@ -137,14 +159,18 @@ def request(count: int = 3, **more: object) -> SampleRequest:
 def test_sampling_a_perfect_network_gives_its_clip(guidance: float) -> None:
     clip = torch.rand(2, 3, 4, 4) * 1.8 - 0.9
     with torch.no_grad():
-        made = objective(clip=standard(clip)).sample(request(guidance=guidance, label=torch.tensor([0, 1, 0])))
+        made = objective(clip=standard(clip)).sample(
+            request(guidance=guidance, label=torch.tensor([0, 1, 0]))
+        )
     torch.testing.assert_close(made, clip.expand(3, -1, -1, -1, -1), atol=1e-4, rtol=1e-4)
 
 
 def test_guidance_shows_the_network_both_branches_at_once() -> None:
     made = objective(text=True)
     with torch.no_grad():
-        made.sample(request(guidance=2.0, steps=4, label=torch.tensor([0, 1, 0]), text=("a", "b", "c")))
+        made.sample(
+            request(guidance=2.0, steps=4, label=torch.tensor([0, 1, 0]), text=("a", "b", "c"))
+        )
     seen = made.generator["network"].seen
     assert len(seen) == 4
     _, label, mask = seen[0]
@@ -167,7 +193,9 @@ def test_a_sample_depends_on_its_own_seed_alone() -> None:
         def forward(self, x: Tensor, *rest: object) -> Tensor:  # type: ignore[override]
             return x * 0.5
 
-    made = FlowMatching(Config(), Shrink(torch.zeros(1)), None, (MEAN, STD), integrators.Config(steps=3))
+    made = FlowMatching(
+        Config(), Shrink(torch.zeros(1)), None, (MEAN, STD), integrators.Config(steps=3)
+    )
     with torch.no_grad():
         torch.testing.assert_close(made.sample(request(3))[2:], made.sample(request(3).part(2, 3)))
 

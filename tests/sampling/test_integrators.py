@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+
 from muybridge.sampling.guidance import guide
 from muybridge.sampling.integrators import euler, grid, heun
-from torch import Tensor
 
 
 def error(solver: object, steps: int) -> float:
@@ -36,7 +38,7 @@ def test_grid_falls_from_one_to_zero(steps: int, shift: float) -> None:
     assert len(moments) == steps + 1
     assert moments[0] == pytest.approx(1)
     assert moments[-1] == 0
-    assert all(a > b for a, b in zip(moments, moments[1:], strict=False))
+    assert all(a > b for a, b in pairwise(moments))
 
 
 def test_shift_spends_more_steps_near_noise() -> None:

@@ -18,24 +18,27 @@ from typing import Any
 
 import pytest
 import torch
-from muybridge.core import chance
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from muybridge.core import chance, distributed
 from muybridge.core.clips import Batch
 from muybridge.core.errors import MuybridgeError, RunError
 from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
 from muybridge.training import checkpoint, loop, optimizers
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 
 
 class Toy(Objective):
-    """Two groups of parameters, noise from the clips' seeds, a masked mean: small, but all of it."""
+    """Two groups of parameters, noise from the clips' seeds, a masked mean."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.generator = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(3, 3)]), "head": nn.Linear(3, 3)})
+        self.generator = nn.ModuleDict(
+            {"blocks": nn.ModuleList([nn.Linear(3, 3)]), "head": nn.Linear(3, 3)}
+        )
         self.critic = nn.Linear(3, 1)
         self.fail_at: float | None = None
 
@@ -53,11 +56,16 @@ class Toy(Objective):
         x = batch.clips.mean((3, 4)) + 0.1 * noise[:, None]
         made = self.generator["head"](self.generator["blocks"][0](x).tanh())
         judged = made if phase == "generator" else self.critic(made.detach())
-        error = (judged - x.mean()).square().mean(-1) if phase == "critic" else (judged - x.flip(1)).square().mean(-1)
+        error = (
+            (judged - x.mean()).square().mean(-1)
+            if phase == "critic"
+            else (judged - x.flip(1)).square().mean(-1)
+        )
         if self.fail_at is not None and progress >= self.fail_at:
             error = error * float("nan")
         return Loss(
-            {"error": (error * batch.frame_weight).sum(1), "size": made.square().mean((1, 2))}, {"size": 0.1}
+            {"error": (error * batch.frame_weight).sum(1), "size": made.square().mean((1, 2))},
+            {"size": 0.1},
         )
 
     def sample(self, request: SampleRequest) -> Tensor:
@@ -107,12 +115,15 @@ def until(stop: int) -> Callable[[int], Generator[Batch]]:
 
 
 def settings(**values: Any) -> loop.Config:
-    return loop.Config(**{"steps": 12, "batch": 8, "tensorboard": False, "log_every": 1, "threads": 1} | values)
+    return loop.Config(
+        **{"steps": 12, "batch": 8, "tensorboard": False, "log_every": 1, "threads": 1} | values
+    )
 
 
 def weights(run: Path, name: str = "last") -> dict[str, Tensor]:
     _, parts = checkpoint.load(checkpoint.find(run, name), ("model", "average", "optimizer"))
-    return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
+    # Copies: the file behind a loaded tensor may be damaged on purpose later.
+    return {f"{part}/{k}": v.clone() for part, tensors in parts.items() for k, v in tensors.items()}
 
 
 def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -150,7 +161,9 @@ def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     loop.train(Toy(), settings(), tmp_path, CPU, hooks())
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*.safetensors")}
     loop.train(Toy(), settings(), tmp_path, CPU, hooks())
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*.safetensors")} == before
+    assert {
+        p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*.safetensors")
+    } == before
 
 
 def gradients(batch: Batch, **values: Any) -> dict[str, Tensor]:
@@ -198,7 +211,12 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    world = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+    }
     ranks = [
         subprocess.Popen(
             [sys.executable, str(tmp_path / "worker.py"), str(tmp_path)],
@@ -242,7 +260,9 @@ def test_an_interrupt_saves_and_the_run_goes_on_as_if_nothing_had_been(tmp_path:
             yield batch_at(step)
             step += 1
 
-    position = loop.train(Toy(), settings(), tmp_path / "a", CPU, replace(hooks(), batches=interrupted))
+    position = loop.train(
+        Toy(), settings(), tmp_path / "a", CPU, replace(hooks(), batches=interrupted)
+    )
     assert position.step == 6
     loop.train(Toy(), settings(), tmp_path / "a", CPU, hooks())
     loop.train(Toy(), settings(), tmp_path / "b", CPU, hooks())
@@ -278,7 +298,9 @@ def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path: Path) -> None:
 
 def test_the_log_holds_each_step_once_after_a_kill(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
-        loop.train(Toy(), settings(save_seconds=1e9), tmp_path, CPU, replace(hooks(), batches=until(9)))
+        loop.train(
+            Toy(), settings(save_seconds=1e9), tmp_path, CPU, replace(hooks(), batches=until(9))
+        )
     with (tmp_path / "log.jsonl").open("a") as stream:
         stream.write('{"kind": "tra')
     loop.train(Toy(), settings(), tmp_path, CPU, hooks())
@@ -296,12 +318,16 @@ def test_a_budget_in_minutes_goes_on_from_its_stored_time(tmp_path: Path) -> Non
 
 def test_a_budget_in_epochs_counts_clips(tmp_path: Path) -> None:
     config = settings(steps=None, epochs=3.0)
-    assert loop.train(Toy(), config, tmp_path, CPU, hooks()).step == 6  # 3 x 16 clips in batches of 8
+    assert (
+        loop.train(Toy(), config, tmp_path, CPU, hooks()).step == 6
+    )  # 3 x 16 clips in batches of 8
 
 
 def test_validation_and_previews_come_at_even_marks(tmp_path: Path) -> None:
     loop.train(Toy(), settings(validations=4, previews=2), tmp_path, CPU, hooks())
-    steps = {k: [x["step"] for x in log(tmp_path) if x["kind"] == k] for k in ("validation", "preview")}
+    steps = {
+        k: [x["step"] for x in log(tmp_path) if x["kind"] == k] for k in ("validation", "preview")
+    }
     assert steps == {"validation": [0, 3, 6, 9, 12], "preview": [6, 12]}
 
 
@@ -310,15 +336,21 @@ def test_looking_does_not_change_the_course(tmp_path: Path) -> None:
         torch.rand(10)
         return {"loss": 1.0}
 
-    loop.train(Toy(), settings(validations=12), tmp_path / "a", CPU, replace(hooks(), validate=draw))
+    loop.train(
+        Toy(), settings(validations=12), tmp_path / "a", CPU, replace(hooks(), validate=draw)
+    )
     loop.train(Toy(), settings(validations=0, previews=0), tmp_path / "b", CPU, hooks())
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-def test_a_full_disk_is_said_and_nothing_saved_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_nothing_saved_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop.train(Toy(), settings(), tmp_path / "whole", CPU, hooks())
     with pytest.raises(InterruptedError):
-        loop.train(Toy(), settings(save_seconds=0.0), tmp_path, CPU, replace(hooks(), batches=until(4)))
+        loop.train(
+            Toy(), settings(save_seconds=0.0), tmp_path, CPU, replace(hooks(), batches=until(4))
+        )
     good = weights(tmp_path)
 
     def full(*_: object) -> None:
@@ -334,7 +366,9 @@ def test_a_full_disk_is_said_and_nothing_saved_is_lost(tmp_path: Path, monkeypat
     assert equal(weights(tmp_path), weights(tmp_path / "whole"))
 
 
-def test_a_batch_that_ranks_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.distributed, "world", lambda: 3)
-    with pytest.raises(RunError, match="training.batch = 8 cannot be shared by 3"):
+def test_a_batch_that_ranks_cannot_share_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    with pytest.raises(RunError, match=r"training\.batch = 8 cannot be shared by 3"):
         loop.train(Toy(), settings(), tmp_path, CPU, hooks())

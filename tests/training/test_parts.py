@@ -6,16 +6,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+
 from muybridge.training import budget
 from muybridge.training.average import Average
 from muybridge.training.optimizers import Config, Optimizer, schedule
-from torch import nn
 
 
 def modules() -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
-    first = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 4)]), "head": nn.Linear(4, 2)})
-    second = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 4)]), "head": nn.Linear(4, 2)})
+    first = nn.ModuleDict(
+        {"blocks": nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 4)]), "head": nn.Linear(4, 2)}
+    )
+    second = nn.ModuleDict(
+        {"blocks": nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 4)]), "head": nn.Linear(4, 2)}
+    )
     second.load_state_dict(first.state_dict())
     return first, second
 
@@ -96,7 +101,9 @@ def test_the_average_has_the_width_it_is_named_for(width: float) -> None:
     module, steps = nn.Linear(1, 2, bias=False).double(), 4000
     average = Average(module, width)
     for step in range(1, steps + 1):
-        module.weight.data = torch.tensor([[step / steps], [(step / steps) ** 2]], dtype=torch.float64)
+        module.weight.data = torch.tensor(
+            [[step / steps], [(step / steps) ** 2]], dtype=torch.float64
+        )
         average.update(step)
     first, second = average.values["weight"].flatten().tolist()
     assert (second - first**2) ** 0.5 == pytest.approx(width, rel=0.02)

@@ -11,10 +11,12 @@ from .options import Json
 
 
 def check(
-    subject: Annotated[str | None, typer.Argument(help="A folder of footage, or a recipe.", show_default=False)] = None,
+    subject: Annotated[
+        str | None, typer.Argument(help="A folder of footage, or a recipe.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Say what this machine can do and what will be used; what a folder of footage holds; what a recipe is."""
+    """Say what this machine can do, what a folder of footage holds, what a recipe trains."""
     facts = machine()
     if subject is not None and Path(subject).is_dir():
         facts["footage"] = footage(Path(subject))
@@ -28,7 +30,7 @@ def check(
     for title, lines in facts.items():
         print(title)
         for name, value in lines.items():
-            print(f"  {name:<16}{value}")
+            print(f"  {name:<24}{value}")
 
 
 def machine() -> dict[str, dict[str, object]]:
@@ -40,7 +42,14 @@ def machine() -> dict[str, dict[str, object]]:
 
     found = device.examine()
     versions: dict[str, object] = {"python": platform.python_version()}
-    for package in ("muybridge", "torch", "av", "opencv-python-headless", "safetensors", "tokenizers"):
+    for package in (
+        "muybridge",
+        "torch",
+        "av",
+        "opencv-python-headless",
+        "safetensors",
+        "tokenizers",
+    ):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -102,12 +111,12 @@ def recipe(name: str) -> dict[str, object]:
     from ..recipe import Recipe
 
     loaded = Recipe.load(name)
-    training = loaded.training
+    data, training = loaded.data, loaded.training
     budget = {n: getattr(training, n) for n in ("steps", "minutes", "epochs")}
     return {
         "model": loaded.model.kind,
         "objective": loaded.objective.kind,
-        "clip": f"{loaded.data.frames} frames at {loaded.data.fps:g}/s, {loaded.data.size[0]}x{loaded.data.size[1]}",
+        "clip": f"{data.frames} frames at {data.fps:g}/s, {data.size[0]}x{data.size[1]}",
         "batch": training.batch,
         "budget": ", ".join(f"{value:g} {n}" for n, value in budget.items() if value is not None),
     }

@@ -13,7 +13,9 @@ from .options import Checkpoint, Json
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     checkpoint: Checkpoint = "last",
-    samples: Annotated[int | None, typer.Option(help="Clips to judge; the recipe's when left out.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Clips to judge; the recipe's when left out.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge a run on its dataset's test split; writes RUN/scores.json."""
@@ -36,9 +38,13 @@ def table(scores: dict[str, Any]) -> str:
     for score in scores["scores"]:
         interval = score["interval"]
         spread = f"  [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-        floor = "" if score["floor"] is None else f"  real clips {score['floor']:.2f}{score['unit']}"
+        floor = (
+            "" if score["floor"] is None else f"  real clips {score['floor']:.2f}{score['unit']}"
+        )
         target = {"near": f"ideal {score['target']:g}" if score["target"] is not None else ""}.get(
             score["better"], f"{score['better']} is better"
         )
-        lines.append(f"{score['name']:<28}{score['value']:>9.2f}{score['unit']:<2}{spread}{floor}  ({target})")
+        lines.append(
+            f"{score['name']:<28}{score['value']:>9.2f}{score['unit']:<2}{spread}{floor} ({target})"
+        )
     return "\n".join(lines)

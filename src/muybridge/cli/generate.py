@@ -26,15 +26,25 @@ class Format(StrEnum):
 def generate(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     out: Out,
-    text: Annotated[list[str] | None, typer.Option(help="Caption; several are gone through in turn.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="Caption; several are gone through in turn.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Class.")] = None,
     count: Annotated[int, typer.Option(help="Clips.")] = 8,
-    seconds: Annotated[float | None, typer.Option(help="Length; that trained on when left out.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length; that trained on when left out.")
+    ] = None,
     seed: Seed = 0,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps; the recipe's when left out.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="How strongly conditions are followed.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Sampling steps; the recipe's when left out.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How strongly conditions are followed.")
+    ] = None,
     checkpoint: Checkpoint = "last",
-    format: Annotated[Format, typer.Option(help="mp4, gif, or folders of PNG frames.")] = Format.mp4,
+    format: Annotated[
+        Format, typer.Option(help="mp4, gif, or folders of PNG frames.")
+    ] = Format.mp4,
 ) -> None:
     """Make clips with a trained model, from text, a label, or nothing."""
     from ..core.progress import say
@@ -66,7 +76,8 @@ def write_samples(
         how = {
             "format": 1, "synthetic": True, "run": run.folder.name, "step": position.step,
             "caption": asked.text[index] if asked.text else "", "label": [*labels, ""][number],
-            "clip_seed": int(asked.seeds[index]), "frames": clip.shape[0], "fps": run.recipe.data.fps,
+            "clip_seed": int(asked.seeds[index]),
+            "frames": clip.shape[0], "fps": run.recipe.data.fps,
             "steps": asked.steps or run.recipe.sampling.steps,
             "guidance": run.recipe.sampling.guidance if asked.guidance is None else asked.guidance,
         }  # fmt: skip

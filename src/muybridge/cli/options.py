@@ -10,7 +10,12 @@ import typer
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
 Set = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given again.", show_default=False),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting; may be given again.",
+        show_default=False,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of all chance.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON to stdout.")]

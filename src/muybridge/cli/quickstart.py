@@ -22,12 +22,15 @@ SLOW = 0.25
 
 
 def quickstart(
-    footage: Annotated[Path | None, typer.Argument(help="Your videos; test footage is made when left out.", show_default=False)] = None,
+    footage: Annotated[
+        Path | None,
+        typer.Argument(help="Your videos; test footage is made when left out.", show_default=False),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("quickstart"),
     minutes: Annotated[float, typer.Option(help="Minutes for all of it.")] = 9.0,
     seed: Seed = 0,
 ) -> None:
-    """Footage -> dataset -> trained model -> samples -> scores -> report.html. Run it again to go on."""
+    """Footage, dataset, trained model, samples, scores, report. Run it again to go on."""
     from ..core import progress
     from ..core.errors import MuybridgeError
 
@@ -55,11 +58,18 @@ def quickstart(
     page = write_report([run.folder], out / "report.html")
     progress.say(f"\ndone in {(time.monotonic() - begun) / 60:.1f} minutes\n\n{table(scores)}\n")
     known = run.conditions["known"][0]
-    how = f'--text "{known["text"]}"' if known["text"] else f"--label {known['label']}" if known["label"] else ""
+    how = (
+        f'--text "{known["text"]}"'
+        if known["text"]
+        else f"--label {known['label']}"
+        if known["label"]
+        else ""
+    )
     progress.say(
         f"look:     {page}\n"
         f"generate: muybridge generate {run.folder} --out samples {how}\n"
-        f"go on:    muybridge train {run.folder}/recipe.yaml --data {out / 'dataset'} --out {run.folder} --minutes 30"
+        f"go on:    muybridge train {run.folder}/recipe.yaml --data {out / 'dataset'} "
+        f"--out {run.folder} --minutes 30"
     )
 
 
@@ -89,7 +99,10 @@ def _train(out: Path, dataset: Dataset, minutes: float, seed: int) -> Run:
     elif max(machine.fp32_rate, machine.bf16_rate) < SLOW:
         name = "flow-nano"
     recipe = Recipe.load(name, tuple(changes)).with_(data=dataset.folder, minutes=minutes)
-    say(f"    {name}, {minutes:.1f} minutes on {machine.gpu or machine.processor} in {machine.precision}")
+    say(
+        f"    {name}, {minutes:.1f} minutes in {machine.precision} on "
+        f"{machine.gpu or machine.processor}"
+    )
     run = assemble(recipe, out / "run")
     run.train()
     return run

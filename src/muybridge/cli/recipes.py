@@ -8,7 +8,9 @@ import typer
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="A recipe; all are listed when left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe; all are listed when left out.")
+    ] = None,
 ) -> None:
     """List the recipes that ship, or show all settings of one with their help."""
     from ..recipe import SHIPPED, Recipe, shipped

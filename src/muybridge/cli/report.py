@@ -9,8 +9,13 @@ import typer
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; several make a leaderboard.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", help="The page; RUN/report.html when left out.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders; several make a leaderboard.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; RUN/report.html when left out.")
+    ] = None,
 ) -> None:
     """Write one HTML page, offline and whole: curves, samples beside real clips, scores."""
     from ..core.progress import say

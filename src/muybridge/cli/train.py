@@ -11,13 +11,17 @@ from .options import Out, Set
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe that ships, or a YAML file.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe that ships, or a YAML file.", show_default=False)
+    ],
     data: Annotated[Path, typer.Option(help="Dataset, as prepare made it.", show_default=False)],
     out: Out,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes.")] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in updates.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all chance; the recipe's when left out.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of all chance; the recipe's when left out.")
+    ] = None,
     changes: Set = [],  # noqa: B006
 ) -> None:
     """Train a model. To go on after a stop, run the same command again; a larger budget extends."""
@@ -29,7 +33,10 @@ def train(
         given.append(f"seed={seed}")
     run = assemble(Recipe.load(recipe, (*given, *changes)), out)
     settings = run.recipe.training
-    say(f"training in {settings.precision} on {settings.threads} threads; previews go to {out / 'previews'}")
+    say(
+        f"training in {settings.precision} on {settings.threads} threads; "
+        f"previews go to {out / 'previews'}"
+    )
     position = run.train()
     say(f"{position.step} steps in {position.seconds / 60:.1f} minutes")
     say(f"next: muybridge generate {out} --out samples, or muybridge evaluate {out}")
@@ -43,6 +50,9 @@ def budget(minutes: float | None, steps: int | None, epochs: float | None) -> li
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise RecipeError(
-            " and ".join(f"--{name}" for name in chosen) + " are given: a run has one budget", "give one of them"
+            " and ".join(f"--{name}" for name in chosen) + " are given: a run has one budget",
+            "give one of them",
         )
-    return [f"training.{n}={'null' if v is None else v}" for n, v in given.items()] if chosen else []
+    return (
+        [f"training.{n}={'null' if v is None else v}" for n, v in given.items()] if chosen else []
+    )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -36,25 +39,31 @@ class Batch:
 
     def part(self, begin: int, end: int) -> Batch:
         """Clips `begin` up to `end`."""
-        return Batch(
-            **{
-                field.name: None if value is None else value[begin:end]
-                for field in dataclasses.fields(self)
-                for value in (getattr(self, field.name),)
-            }
-        )
+        cut: dict[str, Any] = {
+            name: None if value is None else value[begin:end] for name, value in self._all()
+        }
+        return dataclasses.replace(self, **cut)
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(
-            **{
-                field.name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-                for field in dataclasses.fields(self)
-                for value in (getattr(self, field.name),)
-            }
-        )
+        moved: dict[str, Any] = {
+            name: v.to(device) for name, v in self._all() if isinstance(v, Tensor)
+        }
+        return dataclasses.replace(self, **moved)
+
+    def _all(self) -> list[tuple[str, Any]]:
+        return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
 
 
-def from_uint8(frames: Tensor) -> Tensor:
-    """uint8 (..., height, width, 3) to float32 (..., 3, height, width) in [-1, 1]."""
-    return frames.movedim(-1, -3).float().div_(127.5).sub_(1.0).contiguous()
+def to_float(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """uint8 (..., height, width, 3) to float32 (..., 3, height, width) in [-1, 1].
+
+    In numpy, since loaders call it from a thread of their own: torch would start a second team of
+    OpenMP threads there, and the two, waiting for each other, make a training step take several
+    times as long (`benchmarks/loader.py`).
+    """
+    moved = np.moveaxis(frames, -1, -3)
+    made = np.empty(moved.shape, np.float32)
+    np.divide(moved, np.float32(127.5), out=made)
+    made -= 1
+    return made

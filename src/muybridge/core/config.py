@@ -11,7 +11,6 @@ import yaml
 
 from .errors import RecipeError, nearest
 
-
 S = TypeVar("S", bound="Section")
 
 
@@ -68,10 +67,12 @@ def help_of(kind: type[pydantic.BaseModel], location: Sequence[str]) -> str:
     field = kind.model_fields.get(location[0]) if location else None
     if field is None:
         return ""
-    if len(location) > 1 and isinstance(field.annotation, type):
-        if issubclass(field.annotation, pydantic.BaseModel):
-            return help_of(field.annotation, location[1:])
-    return f"{location[0]}: {' '.join((field.description or '').split())}" if field.description else ""
+    inner = field.annotation
+    if len(location) > 1 and isinstance(inner, type) and issubclass(inner, pydantic.BaseModel):
+        return help_of(inner, location[1:])
+    return (
+        f"{location[0]}: {' '.join((field.description or '').split())}" if field.description else ""
+    )
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -89,7 +90,9 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise RecipeError(f"{what} {path} holds a {type(content).__name__}, not sections of settings")
+        raise RecipeError(
+            f"{what} {path} holds a {type(content).__name__}, not sections of settings"
+        )
     return content
 
 

@@ -76,7 +76,7 @@ def examine(folder: Path = Path(".")) -> Machine:
 
 
 def _rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Best TFLOP/s of a few products of 1024 x 1024 matrices; the best, since others may be busy."""
+    """Best TFLOP/s of a few matrix products; the best, since others may use the machine."""
     import torch
 
     size = 8192 if device.type == "cuda" else 1024

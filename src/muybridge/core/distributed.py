@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .errors import RunError
+
 
 def start() -> None:
     """Joins the group that torchrun describes in the environment, if it does."""
@@ -24,6 +26,22 @@ def rank() -> int:
 def world() -> int:
     """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def wait() -> None:
+    """Returns when every rank has come here."""
+    if world() > 1:
+        dist.barrier()
+
+
+def check_share(batch: int) -> None:
+    """Raises RunError where a global batch cannot be shared evenly by the ranks."""
+    share, rest = divmod(batch, world())
+    if rest or not share:
+        raise RunError(
+            f"training.batch = {batch} cannot be shared by {world()} processes",
+            "make it a multiple of their number",
+        )
 
 
 def add_up(tensors: Iterable[Tensor]) -> None:

@@ -35,9 +35,9 @@ def frechet(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 def _nuclear(a: Array, b: Array) -> float:
     """Sum of singular values of a @ b.T, by way of square matrices no wider than they must be."""
     if len(a) > a.shape[1]:
-        a = np.linalg.qr(a, mode="r")
+        a = np.asarray(np.linalg.qr(a, mode="r"))
     if len(b) > b.shape[1]:
-        b = np.linalg.qr(b, mode="r")
+        b = np.asarray(np.linalg.qr(b, mode="r"))
     return float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ def say(message: str) -> None:
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Passes `items` on, with a bar named `what`."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with bar(what, total) as advance:
         for item in items:
@@ -30,7 +30,7 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
 
 @contextlib.contextmanager
 def bar(what: str, total: float | None, unit: str = "") -> Iterator[Advance]:
-    """A bar; call what it gives as `advance()`, `advance(by=2)` or `advance(to=0.5, note="loss 0.1")`.
+    """A bar; what it gives is called as `advance()`, or with `by=2`, `to=0.5`, `note="loss 0.1"`.
 
     It shows up only on a terminal, and there only once the work has lasted half a second.
     """
@@ -38,7 +38,13 @@ def bar(what: str, total: float | None, unit: str = "") -> Iterator[Advance]:
         yield lambda by=1, to=None, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     done, begun, shown = 0.0, time.monotonic(), False
     columns = (

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 Frames = npt.NDArray[np.uint8]
 
 SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .ogv .3gp .gif .y4m".split()
-)
+    f".{suffix}"
+    for suffix in (
+        "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ts", "m2ts", "mts", "wmv", "flv",
+        "ogv", "3gp", "gif", "y4m",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,12 @@ def _open(path: Path) -> av.container.InputContainer:
         return av.open(str(path))
     except (av.error.FFmpegError, ValueError) as error:
         if path.exists() and path.stat().st_size == 0:
-            raise DataError(f"{path} is empty (0 bytes)", "copy it again from its source") from error
-        raise DataError(f"{path} cannot be opened as video ({error})", "is it a video file?") from error
+            raise DataError(
+                f"{path} is empty (0 bytes)", "copy it again from its source"
+            ) from error
+        raise DataError(
+            f"{path} cannot be opened as video ({error})", "is it a video file?"
+        ) from error
 
 
 def _picture(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
@@ -87,7 +95,7 @@ def probe(path: Path) -> Probe:
 
 
 def decode(path: Path) -> Iterator[tuple[float, Frames]]:
-    """Gives (presentation time in seconds from the first frame, picture (h, w, 3)) in order of time.
+    """Gives (seconds since the first frame, picture (height, width, 3)) in order of presentation.
 
     Rotation in the metadata is applied; full-range colour is honoured.
 
@@ -109,16 +117,14 @@ def decode(path: Path) -> Iterator[tuple[float, Frames]]:
                 if seconds <= last:
                     continue
                 last = seconds
-                picture: Frames = frame.to_ndarray(format="rgb24")
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 turns = round((frame.rotation or 0) / 90) % 4
                 yield seconds, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
         except av.error.FFmpegError as error:
             raise DataError(f"{path} breaks off after {max(last, 0):.2f} s ({error})") from error
 
 
-def at_rate(
-    frames: Iterable[tuple[float, Frames]], fps: float
-) -> Iterator[tuple[float, Frames]]:
+def at_rate(frames: Iterable[tuple[float, Frames]], fps: float) -> Iterator[tuple[float, Frames]]:
     """Resamples decoded frames to a constant rate, holding no more than two of them.
 
     For each of the moments 0, 1/fps, 2/fps, ... it gives (source frame's own time, picture) of the
@@ -138,7 +144,9 @@ def at_rate(
         count += 1
 
 
-def read_video(path: str | Path, fps: float | None = None) -> tuple[Frames, npt.NDArray[np.float64]]:
+def read_video(
+    path: str | Path, fps: float | None = None
+) -> tuple[Frames, npt.NDArray[np.float64]]:
     """Reads a whole video.
 
     Args:
@@ -202,8 +210,8 @@ def write_video(
                 (folder / f"{index:05d}.png").write_bytes(png(frame))
     else:
         raise MuybridgeError(
-            f"{path.name}: videos are written as .mp4, .gif or a folder of PNG frames, not {path.suffix}",
-            "change the suffix",
+            f"{path.name}: {path.suffix} is not a form that videos are written in",
+            "name it .mp4 or .gif, or give no suffix for a folder of PNG frames",
         )
 
 
@@ -226,7 +234,7 @@ def encode(frames: Frames, fps: float, quality: int = 16, comment: str = "") -> 
         stream.width, stream.height = frames.shape[2], frames.shape[1]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
-        # Without B-frames: x264 chooses them by what memory held before, and the bytes would differ.
+        # No B-frames: x264 places them by what its memory held before, and the bytes would differ.
         stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

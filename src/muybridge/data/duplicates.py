@@ -25,7 +25,9 @@ def signature(frames: npt.NDArray[np.uint8]) -> Signature:
     return np.stack(
         [
             cv2.resize(
-                cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA
+                cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY),
+                (SIDE, SIDE),
+                interpolation=cv2.INTER_AREA,
             )
             for i in chosen
         ]
@@ -85,4 +87,5 @@ def _pairs(signatures: list[Signature]) -> list[tuple[int, int]]:
 
 def _unit(values: Signature) -> Signature:
     flat = values.reshape(len(values), -1)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(norms, 1e-6), np.float32)

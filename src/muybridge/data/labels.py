@@ -60,14 +60,18 @@ def read(path: Path) -> dict[str, Note]:
     for number, row in enumerate(rows, 1):
         values = {k: str(row.get(v) or "").strip() if v else "" for k, v in columns.items()}
         if not values["file_name"]:
-            raise DataError(f"{path}, row {number}: no file name", "name the video or remove the row")
+            raise DataError(
+                f"{path}, row {number}: no file name", "name the video or remove the row"
+            )
         split = {"val": "validation", "valid": "validation"}.get(values["split"], values["split"])
         if split and split not in SPLITS:
             raise DataError(
                 f"{path}, row {number}: split {split!r} is not one of {', '.join(SPLITS)}",
                 "leave it empty to let prepare choose",
             )
-        notes[Path(values["file_name"]).as_posix()] = Note(values["caption"], values["label"], split)
+        notes[Path(values["file_name"]).as_posix()] = Note(
+            values["caption"], values["label"], split
+        )
     return notes
 
 
@@ -83,7 +87,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
                 try:
                     rows.append(dict(json.loads(line)))
                 except (ValueError, TypeError) as error:
-                    raise DataError(f"{path}, line {number} is not a JSON object ({error})") from error
+                    raise DataError(
+                        f"{path}, line {number} is not a JSON object ({error})"
+                    ) from error
         return rows
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     return list(csv.DictReader(text.splitlines(), delimiter=delimiter))

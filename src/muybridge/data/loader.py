@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..core import chance
-from ..core.clips import Batch, from_uint8
+from ..core.clips import Batch, to_float
 from ..core.config import Section
 from ..core.errors import DataError, RecipeError
 from .store import Clip, Dataset
@@ -31,7 +31,7 @@ class Config(Section):
     size: tuple[int, int] = (64, 64)
     """Height and width in pixels; the dataset must store this size."""
     flip: bool = False
-    """Mirror half of the training clips left to right; wrong where words or labels say which side."""
+    """Mirror half of the training clips left to right; wrong where words or labels name a side."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,17 @@ class Loader:
         if tuple(self.dataset.facts["size"]) != self.config.size:
             size = list(self.config.size)
             raise RecipeError(
-                f"data.size = {size}, but dataset {self.dataset.folder} stores {self.dataset.facts['size']}",
-                f"prepare again with --set prepare.size={str(size).replace(' ', '')}, or set data.size",
+                f"data.size = {size}, but dataset {self.dataset.folder} stores "
+                f"{self.dataset.facts['size']}",
+                f"prepare again with --set 'prepare.size={size}', or set data.size",
             )
         if not self.clips:
             longest = max((clip.frames for clip in self.dataset.of(self.split)), default=0)
             raise DataError(
-                f"no clip of the {self.split} split is long enough: data.frames = {self.config.frames} at "
-                f"data.fps = {self.config.fps:g} needs {self.span / self.dataset.fps:.2f} s, the longest "
-                f"has {longest / self.dataset.fps:.2f} s",
+                f"no clip of the {self.split} split is long enough: data.frames = "
+                f"{self.config.frames} at data.fps = {self.config.fps:g} needs "
+                f"{self.span / self.dataset.fps:.2f} s, the longest has "
+                f"{longest / self.dataset.fps:.2f} s",
                 "lower data.frames, or add footage",
             )
 
@@ -74,7 +76,7 @@ class Loader:
     def offsets(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Places of a clip's frames in the stored footage, from its first: int64 (frames,)."""
         steps = np.arange(self.config.frames) * (self.dataset.fps / self.config.fps)
-        return np.rint(steps).astype(np.int64)
+        return np.asarray(np.rint(steps), np.int64)
 
     @property
     def span(self) -> int:
@@ -95,7 +97,7 @@ class Loader:
         first = step * size + rank * share
         return self._collate([self._draw(place) for place in range(first, first + share)])
 
-    def iterate(self, step: int, size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    def iterate(self, step: int, size: int, rank: int = 0, world: int = 1) -> Generator[Batch]:
         """Batches from `step` on, without end, the next two made ahead in a thread."""
         with ThreadPoolExecutor(1) as pool:
             ahead: list[Future[Batch]] = []
@@ -148,7 +150,7 @@ class Loader:
             label = torch.tensor(numbers)
         times = torch.from_numpy(offsets / self.dataset.fps).float().expand(len(places), -1)
         return Batch(
-            clips=from_uint8(torch.from_numpy(pixels)),
+            clips=torch.from_numpy(to_float(pixels)),
             times=times,
             frame_weight=torch.ones_like(times),
             seeds=torch.tensor([seed for *_, seed, _ in places]),

@@ -24,7 +24,7 @@ class Config(Section):
     """How footage becomes a dataset."""
 
     size: tuple[int, int] = (64, 64)
-    """Stored height and width in pixels; pictures are scaled to cover it and cropped at the centre."""
+    """Stored height and width in pixels; pictures are scaled to cover it, the centre is kept."""
     fps: float = 24.0
     """Stored frames per second, by presentation time."""
     min_seconds: float = 1.9
@@ -90,8 +90,12 @@ def scan(footage: Path) -> list[Path]:
         DataError: the folder is absent or holds no video.
     """
     if not footage.is_dir():
-        raise DataError(f"footage {str(footage)!r} is not a folder", "give the folder that holds the videos")
-    found = sorted(p for p in footage.rglob("*") if p.suffix.lower() in video.SUFFIXES and p.is_file())
+        raise DataError(
+            f"footage {str(footage)!r} is not a folder", "give the folder that holds the videos"
+        )
+    found = sorted(
+        p for p in footage.rglob("*") if p.suffix.lower() in video.SUFFIXES and p.is_file()
+    )
     if not found:
         others = Counter(p.suffix.lower() or "no suffix" for p in footage.rglob("*") if p.is_file())
         seen = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(4))
@@ -116,7 +120,9 @@ def _notes(footage: Path, found: list[Path], given: Path | None) -> dict[str, la
             "file names are relative to the footage folder",
         )
     absent = len(notes.keys() - names)
-    progress.say(f"labels: {source}" + (f" ({absent} of its rows name no video here)" if absent else ""))
+    progress.say(
+        f"labels: {source}" + (f" ({absent} of its rows name no video here)" if absent else "")
+    )
     return notes
 
 
@@ -145,7 +151,7 @@ def _store_frames(found: list[Path], footage: Path, config: Config, target: Path
 def _ahead(
     pool: ThreadPoolExecutor, found: list[Path], footage: Path, config: Config
 ) -> Iterator[_Item]:
-    """Maps in order with only a few files decoded ahead: memory follows the cores, not the folder."""
+    """Maps in order, few files ahead: memory grows with the cores, not with the folder."""
     pending = []
     for path in found:
         name = path.relative_to(footage).as_posix()
@@ -175,7 +181,9 @@ def _read(path: Path, name: str, config: Config) -> _Item:
 def _judge_probe(item: _Item, config: Config) -> None:
     shorter = min(item.facts["width"], item.facts["height"])
     if shorter < config.min_height:
-        item.reason = f"picture too small: {shorter} pixels, prepare.min_height = {config.min_height}"
+        item.reason = (
+            f"picture too small: {shorter} pixels, prepare.min_height = {config.min_height}"
+        )
 
 
 def _judge_frames(item: _Item, frames: video.Frames | None, config: Config) -> None:
@@ -217,13 +225,20 @@ def _index(
             f"none of the {len(items)} videos in {footage} can be used: "
             + "; ".join(f"{reason} ({count})" for reason, count in reasons)
             + f". The first, {items[0].name}: {items[0].reason}",
-            "longer clips, or other settings with --set prepare.min_seconds=... or prepare.min_height=...",
+            "give longer clips, or --set prepare.min_seconds=... or prepare.min_height=...",
         )
     known = [notes.get(item.name, labels.Note()) for item in kept]
-    groups = duplicates.groups([i.signature for i in kept if i.signature is not None], [i.digest for i in kept])
+    groups = duplicates.groups(
+        [i.signature for i in kept if i.signature is not None], [i.digest for i in kept]
+    )
     names = [item.facts["content"] for item in kept]
     sides = splits.split(
-        names, groups, [n.label for n in known], [n.split for n in known], config.ratios, config.seed
+        names,
+        groups,
+        [n.label for n in known],
+        [n.split for n in known],
+        config.ratios,
+        config.seed,
     )
     splits.check(groups, sides)
     rows, start = [], 0
@@ -240,7 +255,9 @@ def _index(
     pd.DataFrame(rows).to_parquet(folder / "clips.parquet")
     _catalogue(items).to_parquet(folder / "catalogue.parquet")
     train = [item.moments for item, side in zip(kept, sides, strict=True) if side == "train"]
-    weights = [item.facts["frames"] for item, side in zip(kept, sides, strict=True) if side == "train"]
+    weights = [
+        item.facts["frames"] for item, side in zip(kept, sides, strict=True) if side == "train"
+    ]
     mean = np.average([m[0] for m in train if m], axis=0, weights=weights)
     square = np.average([m[1] for m in train if m], axis=0, weights=weights)
     aside = Counter(item.reason.partition(":")[0] for item in items if item.reason)

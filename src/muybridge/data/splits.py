@@ -91,4 +91,6 @@ def check(groups: Sequence[int], splits: Sequence[str]) -> None:
         sides[group].add(name)
     torn = [group for group, names in sides.items() if len(names) > 1]
     if torn:
-        raise DataError(f"groups {torn[:5]} are on two sides of the split", "prepare the dataset again")
+        raise DataError(
+            f"groups {torn[:5]} are on two sides of the split", "prepare the dataset again"
+        )

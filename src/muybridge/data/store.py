@@ -70,14 +70,16 @@ class Dataset:
         height, width = facts["size"]
         try:
             table = pd.read_parquet(folder / "clips.parquet")
-            pixels = np.memmap(folder / "frames.u8", np.uint8, "r")
-            pixels = pixels.reshape(-1, height, width, 3)
+            stored = np.memmap(folder / "frames.u8", np.uint8, "r")
+            pixels = stored.reshape(-1, height, width, 3)
         except (OSError, ValueError) as error:
             raise DataError(f"dataset {folder} is damaged ({error})", "prepare it again") from error
         columns = list(Clip.__dataclass_fields__)
-        clips = tuple(Clip(**row) for row in table[columns].to_dict("records"))
+        clips = tuple(Clip(*row) for row in table[columns].itertuples(index=False))
         if sum(clip.frames for clip in clips) != len(pixels):
-            raise DataError(f"dataset {folder}: frames.u8 is not the size its index says", "prepare it again")
+            raise DataError(
+                f"dataset {folder}: frames.u8 is not the size its index says", "prepare it again"
+            )
         return cls(folder, facts, clips, pixels)
 
     @property

@@ -1,1 +1,1 @@
-"""Numbers that can be believed: one file a kind of measure; `manifest` says how a number came to be."""
+"""Numbers that can be believed: one file a kind of measure, each number with its manifest."""

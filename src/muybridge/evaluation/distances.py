@@ -22,7 +22,11 @@ from ..core.measures import frechet, standard_error
 from .manifest import Score
 
 Features = npt.NDArray[np.float64]
-_LAYERS = ((3, 32, (3, 5, 5), (1, 2, 2)), (32, 64, (3, 3, 3), (2, 2, 2)), (64, 64, (3, 3, 3), (2, 2, 2)))
+_LAYERS = (
+    (3, 32, (3, 5, 5), (1, 2, 2)),
+    (32, 64, (3, 3, 3), (2, 2, 2)),
+    (64, 64, (3, 3, 3), (2, 2, 2)),
+)
 _SEED = 1878
 
 
@@ -53,7 +57,7 @@ def appearance(clips: Tensor) -> Features:
         (n, 128) float64.
     """
     kernels, rows = _kernels(), []
-    for chunk in clips.split(16):
+    for chunk in torch.split(clips, 16):
         x = chunk.movedim(2, 1)
         for kernel, (_, _, size, stride) in zip(kernels, _LAYERS, strict=True):
             padding = tuple(side // 2 for side in size)
@@ -123,5 +127,6 @@ def score(
         interval=(max(0.0, value - half), value + half),
         floor=distance(floor, true) if len(floor) > 1 else None,
         note="an offline distance of this tool's own; not FID or FVD, not comparable to papers",
-        manifest=manifest | {"measure": extract.__name__, "features": made.shape[1], "covariance_divisor": "n-1"},
+        manifest=manifest
+        | {"measure": extract.__name__, "features": made.shape[1], "covariance_divisor": "n-1"},
     )

@@ -1,4 +1,4 @@
-"""How often clips show what the text asked for, on the stage's footage, where a tracker can tell."""
+"""How often clips show what the text asked for, on the stage's footage: a tracker can tell."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def scores(
     asked, true = [wanted(c) for c in captions], [wanted(c) for c in real_captions]
     if not asked or not true or not all(asked) or not all(true):
         return []
-    made = following([to_uint8(c) for c in track(generated, "tracker")], [a or {} for a in asked], fps)
+    made = following(
+        [to_uint8(c) for c in track(generated, "tracker")], [a or {} for a in asked], fps
+    )
     best = following([to_uint8(c) for c in real], [a or {} for a in true], fps)
     found = []
     for key in (*KEYS, "all"):

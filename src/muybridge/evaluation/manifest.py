@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from ..core.errors import MuybridgeError
 
-# Fields beginning so may differ between two numbers that are compared: they say whose clips they are, not how they are judged.
+# Fields that begin so may differ between numbers that are compared: they say whose clips they are,
+# not how they were judged.
 SUBJECT = ("run", "checkpoint")
 
 
@@ -53,8 +54,10 @@ def comparable(first: Score, second: Score) -> None:
         raise MuybridgeError(f"{first.name} and {second.name} are different measures")
     if fields:
         told = ", ".join(
-            f"{name} is {first.manifest.get(name)!r} and {second.manifest.get(name)!r}" for name in fields
+            f"{name} is {first.manifest.get(name)!r} and {second.manifest.get(name)!r}"
+            for name in fields
         )
         raise MuybridgeError(
-            f"two values of {first.name} cannot be compared: {told}", "evaluate both in the same way"
+            f"two values of {first.name} cannot be compared: {told}",
+            "evaluate both in the same way",
         )

@@ -71,8 +71,16 @@ def evaluate(
         "dataset": test.dataset.facts["digest"],
     }
     measures: list[tuple[str, Callable[[Tensor], distances.Features], dict[str, Any]]] = [
-        ("appearance distance", distances.appearance, {"extractor_sha256": distances.extractor_digest()}),
-        ("motion distance", distances.motion, {"extractor": "log temporal differences, 4 x 4 cells"}),
+        (
+            "appearance distance",
+            distances.appearance,
+            {"extractor_sha256": distances.extractor_digest()},
+        ),
+        (
+            "motion distance",
+            distances.motion,
+            {"extractor": "log temporal differences, 4 x 4 cells"},
+        ),
     ]
     scores = [
         distances.score(name, extract, generated, real.clips, other.clips, common | more)
@@ -80,7 +88,9 @@ def evaluate(
     ]
     copied, nearest = _copying(generated, real.clips, train, common)
     scores += copied
-    scores += following.scores(generated, captions, real.clips, real.text or (), test.config.fps, common)
+    scores += following.scores(
+        generated, captions, real.clips, real.text or (), test.config.fps, common
+    )
     return Result(tuple(scores), real.clips, nearest)
 
 
@@ -92,16 +102,21 @@ def _copying(
     small, groups = _training(train, moments)
     made = copying.nearest(copying.thumbnails(generated), small, groups)
     true = copying.nearest(copying.thumbnails(real), small, groups)
-    more = manifest | {"thumbnail": "8 frames, 16 x 16", "training_windows": moments, "mirrored": True}
+    more = manifest | {
+        "thumbnail": "8 frames, 16 x 16",
+        "training_windows": moments,
+        "mirrored": True,
+    }
     ratio = float(np.median(made.distance) / np.median(true.distance))
     scores = [
         Score(
-            "copies", 100 * made.share, "lower", more | {"rule": "nearest under a third of second nearest"},
+            "copies", 100 * made.share, "lower", 
+            more | {"rule": "nearest under a third of second nearest"},
             floor=100 * true.share, unit="%", note="share of samples that repeat a training clip",
         ),
         Score(
             "distance to training clips", ratio, "near", more, target=1.0,
-            note="median distance of samples to their nearest training clip, over the same for real "
+            note="median distance of samples to their nearest training clip, over that of real "
             "held-out clips; far below 1 is memorising",
         ),
     ]  # fmt: skip

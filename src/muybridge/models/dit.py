@@ -21,7 +21,7 @@ class Config(Section):
     """The network's shape."""
 
     width: int = 256
-    """Channels of a token; a multiple of 64 x heads is not needed, of 2 x heads is."""
+    """Channels of a token; a multiple of 2 x heads."""
     depth: int = 6
     """Transformer layers."""
     heads: int = 4
@@ -33,7 +33,7 @@ class Config(Section):
     labels: int = 0
     """Classes, settled from the dataset; 0 for none."""
     text: text_module.Config | None = text_module.Config()
-    """The text encoder; null trains without text. Settled to null where the data has no captions."""
+    """The text encoder; null for none, which is settled so where the data has no captions."""
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -84,11 +84,12 @@ class DiT(nn.Module):
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.02)
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
-        for last in (self.final, self.head, *(block.modulation for block in self.blocks)):
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        for name, parameter in self.named_parameters():
+            if name.endswith(("modulation.weight", "final.weight", "head.weight")):
+                nn.init.zeros_(parameter)
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
-        """Tokens along time, height and width for clips of `shape` (..., time, channel, height, width)."""
+        """Tokens along time, height and width of clips (..., time, channel, height, width)."""
         time, _, height, width = shape[-4:]
         a, b, c = self.config.patch
         return time // a, height // b, width // c
@@ -118,7 +119,9 @@ class DiT(nn.Module):
         """
         grid = self.token_shape(clips.shape)
         x = self.embed(_to_patches(clips, self.config.patch))
-        rotation, place = _positions(times, grid, self.config.patch[0], x.shape[-1] // self.config.heads)
+        rotation, place = _positions(
+            times, grid, self.config.patch[0], x.shape[-1] // self.config.heads
+        )
         x = x + self.place(place).to(x.dtype)
         condition: Tensor = self.level(_fourier(level.flatten(1)))  # (batch, 1 or tokens, width)
         if self.label is not None:
@@ -180,7 +183,8 @@ class Block(nn.Module):
         qk = _rotate(F.layer_norm(qkv[:, :, :2], qkv.shape[-1:]), turn)
         q, k, v = (part.transpose(1, 2) for part in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
         mixed = _attention(q, k, v)
-        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
+        mixed = self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return mixed
 
 
 # Tokens up to which the CPU is faster with the whole table of attention than with torch's fused
@@ -248,7 +252,9 @@ def _positions(
         for axis, n in zip(axes, counts, strict=True)
     ]
     waves = 2.0 ** -torch.arange(_PLACES // 6, device=times.device) * math.pi
-    place = torch.cat([f(axis[..., None] * waves / 2) for axis in axes for f in (torch.cos, torch.sin)], -1)
+    place = torch.cat(
+        [f(axis[..., None] * waves / 2) for axis in axes for f in (torch.cos, torch.sin)], -1
+    )
     return torch.cat(angles, -1).flatten(1, 3), place.flatten(1, 3)
 
 

@@ -1,4 +1,4 @@
-"""Text: a byte-level BPE learned from the captions, and a small encoder trained with the generator."""
+"""Text: a byte-level BPE learned from the captions, and a small encoder trained with the rest."""
 
 from __future__ import annotations
 
@@ -71,13 +71,14 @@ class TextEncoder(nn.Module):
         nn.init.normal_(self.embed.weight, std=0.5)
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Captions to token numbers int64 (batch, length) and a mask (batch, length), True at tokens.
+        """Captions to token numbers int64 (batch, length), and a mask of that shape, True at tokens.
 
         What is longer is cut at `length` tokens.
         """
         tokens = torch.full((len(captions), self.length), PAD)
-        for row, encoded in zip(tokens, self._tokenizer.encode_batch(list(captions)), strict=True):
-            ids = encoded.ids[: self.length]
+        encoded = self._tokenizer.encode_batch(list(captions))
+        for row, one in zip(tokens, encoded, strict=True):
+            ids = one.ids[: self.length]
             row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
         return tokens, tokens != PAD
 
@@ -104,7 +105,10 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, attend: Tensor) -> Tensor:
         batch, length, width = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attend)
         x = x + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        hidden: Tensor = self.down(F.gelu(self.up(self.norm2(x))))
+        return x + hidden

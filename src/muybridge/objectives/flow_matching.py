@@ -37,14 +37,18 @@ class Config(Section):
     smallest: float = 0.05
     """Shares of noise below this count as this in the division that makes a velocity."""
 
+
 _QUANTILES = 4
 
 
 class TextEncoder(Protocol):
     """What `models/text.py` has, and a pretrained encoder would."""
 
-    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]: ...
-    def __call__(self, tokens: Tensor, mask: Tensor) -> Tensor: ...
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Captions to token numbers (batch, length) and a mask, True at tokens."""
+
+    def __call__(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Features (batch, length, width)."""
 
 
 def build(
@@ -61,6 +65,7 @@ def build(
 class FlowMatching(Objective):
     """See the file's own description."""
 
+    generator: nn.ModuleDict
     mean: Tensor
     std: Tensor
 
@@ -75,7 +80,7 @@ class FlowMatching(Objective):
         super().__init__()
         self.config, self.sampling = config, sampling
         parts = {"network": network} if text is None else {"network": network, "text": text}
-        self.generator = nn.ModuleDict(parts)
+        self.generator: nn.ModuleDict = nn.ModuleDict(parts)
         for name, values in zip(("mean", "std"), statistics, strict=True):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
 
@@ -96,7 +101,9 @@ class FlowMatching(Objective):
         noise = chance.normal(batch.seeds, clean.shape[1:], "noise")
         t = level.view(-1, 1, 1, 1, 1)
         noisy = (1 - t) * clean + t * noise
-        predicted = self._predict(noisy, level, batch.times, *self._condition(batch.label, batch.text))
+        predicted = self._predict(
+            noisy, level, batch.times, *self._condition(batch.label, batch.text)
+        )
         # (x_t - predicted) / t - (noise - clean), with x_t put in.
         error = (clean - predicted) / t.clamp(min=self.config.smallest)
         per_frame = error.square().mean((2, 3, 4))
@@ -106,7 +113,9 @@ class FlowMatching(Objective):
         """Mean loss at shares of noise spread evenly over training's own distribution, and the loss
         at each: `by_time`."""
         quantiles = (torch.arange(_QUANTILES, device=self.mean.device) + 0.5) / _QUANTILES
-        levels = torch.sigmoid(self.config.time_mean + self.config.time_std * torch.special.ndtri(quantiles))
+        levels = torch.sigmoid(
+            self.config.time_mean + self.config.time_std * torch.special.ndtri(quantiles)
+        )
         turn = torch.arange(len(batch), device=self.mean.device) % _QUANTILES
         sums = self.loss_at(batch, levels[turn]).sums["velocity"]
         weights = self.weights(batch, "generator")["velocity"]
@@ -136,7 +145,8 @@ class FlowMatching(Objective):
             level = torch.full((len(both),), t, device=x.device)
             clean = self._predict(both, level, times, label, words, mask)
             if guided:
-                clean = guidance.guide(*clean.chunk(2), scale)
+                conditional, unconditional = clean.chunk(2)
+                clean = guidance.guide(conditional, unconditional, scale)
             return (x - clean) / max(t, self.config.smallest)
 
         start = chance.normal(request.seeds, shape, "sample")
@@ -146,7 +156,7 @@ class FlowMatching(Objective):
 
     @property
     def _unsaid(self) -> int:
-        return int(self.generator["network"].config.labels)
+        return int(self.generator["network"].config.labels)  # type: ignore[arg-type, union-attr]
 
     def _predict(
         self,
@@ -179,7 +189,9 @@ class FlowMatching(Objective):
         no_label = nothing | (draw > 1 - one)
         text, label = batch.text, batch.label
         if text is not None:
-            text = tuple("" if hide else words for words, hide in zip(text, no_text.tolist(), strict=True))
+            text = tuple(
+                "" if hide else words for words, hide in zip(text, no_text.tolist(), strict=True)
+            )
         if label is not None:
             label = torch.where(no_label, self._unsaid, label)
         return replace(batch, text=text, label=label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
@@ -17,7 +18,7 @@ class Config(Section):
 
     solver: Literal["euler", "heun"] = "euler"
     """euler: one evaluation a step; heun: two, second order."""
-    steps: int = 25
+    steps: int = 20
     """Steps from noise to clip."""
     guidance: float = 2.0
     """How strongly text and label are followed; 1 turns guidance off and halves the work."""
@@ -34,7 +35,7 @@ def grid(steps: int, shift: float = 1.0) -> list[float]:
 
 def euler(velocity: Velocity, x: Tensor, moments: Sequence[float]) -> Tensor:
     """First order."""
-    for t, following in zip(moments, moments[1:], strict=False):
+    for t, following in pairwise(moments):
         x = x + (following - t) * velocity(x, t)
     return x
 
@@ -42,7 +43,7 @@ def euler(velocity: Velocity, x: Tensor, moments: Sequence[float]) -> Tensor:
 def heun(velocity: Velocity, x: Tensor, moments: Sequence[float]) -> Tensor:
     """Second order; the last step, where the velocity at t = 0 has no meaning, is Euler's
     (Karras et al. 2022, algorithm 1)."""
-    for t, following in zip(moments, moments[1:], strict=False):
+    for t, following in pairwise(moments):
         slope = velocity(x, t)
         ahead = x + (following - t) * slope
         if following > 0:

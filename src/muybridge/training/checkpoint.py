@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..core import files
-from ..core.errors import RunError
+from ..core.errors import MuybridgeError, RunError
 from ..core.progress import say
 
 FORMAT = 1
@@ -32,7 +32,7 @@ def folder_of(run: Path) -> Path:
 
 
 def save(run: Path, name: str, position: Position, parts: Parts) -> Path:
-    """Writes a checkpoint folder `name`: one safetensors file a part, and `state.json` with hashes."""
+    """Writes a checkpoint folder: a safetensors file a part, and `state.json` with their hashes."""
     target = folder_of(run) / name
     with files.atomic(target) as folder:
         folder.mkdir()
@@ -52,7 +52,7 @@ def save(run: Path, name: str, position: Position, parts: Parts) -> Path:
 
 
 def _as_os_error(error: SafetensorError) -> OSError:
-    """safetensors reports a full disk as text; the number in it lets `disk_errors` know it."""
+    """Safetensors reports a full disk as text; the number in it lets `disk_errors` know it."""
     import errno
     import re
 
@@ -66,17 +66,21 @@ def load(path: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[s
     Raises:
         RunError: a part is absent, damaged, or not what was written there.
     """
-    hint = "choose another with --checkpoint, or remove this folder and run the same train command again"
+    hint = "choose another with --checkpoint, or remove this folder and train again as before"
     state = files.read_json(path / "state.json", "checkpoint")
     if state.get("format") != FORMAT:
-        raise RunError(f"checkpoint {path} has format {state.get('format')}, this version reads {FORMAT}", hint)
+        raise RunError(
+            f"checkpoint {path} has format {state.get('format')}, this version reads {FORMAT}", hint
+        )
     found = {}
     for part in parts:
         file = path / f"{part}.safetensors"
         if not file.is_file():
             raise RunError(f"checkpoint {path} lacks {file.name}", hint)
         if files.digest(file) != state["sha256"].get(part):
-            raise RunError(f"checkpoint {file} is damaged: its SHA-256 is not the one written beside it", hint)
+            raise RunError(
+                f"checkpoint {file} is damaged: its SHA-256 is not the one written beside it", hint
+            )
         found[part] = load_file(file)
     return Position(int(state["step"]), float(state["seconds"])), found
 
@@ -86,13 +90,15 @@ def newest(run: Path) -> list[Path]:
     return sorted(folder_of(run).glob("step-[0-9]*"), reverse=True)
 
 
-def resume(run: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[str, Tensor]]] | None:
+def resume(
+    run: Path, parts: tuple[str, ...]
+) -> tuple[Position, dict[str, dict[str, Tensor]]] | None:
     """The last checkpoint that is whole, or None where there is none; damaged ones are said."""
     files.sweep(folder_of(run))
     for path in newest(run):
         try:
             return load(path, parts)
-        except (RunError, files.MuybridgeError) as error:
+        except MuybridgeError as error:
             say(f"passing over {path.name}: {error}")
     return None
 

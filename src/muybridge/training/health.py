@@ -25,8 +25,8 @@ def check_finite(values: dict[str, float], step: int, batch: Batch, folder: Path
     files.write_json(path, report)
     shown = ", ".join(batch.names[:4]) + (" ..." if len(batch.names) > 4 else "")
     raise RunError(
-        f"step {step}: {', '.join(f'{name} is {value}' for name, value in bad.items())}; the batch was "
-        f"{shown} (all of it in {path})",
-        "the weights of the last checkpoint are untouched; lower training.optimizer.learning_rate and "
-        "muon_rate, or set training.precision=fp32, and train into a new --out",
+        f"step {step}: {', '.join(f'{name} is {value}' for name, value in bad.items())}; the "
+        f"batch was {shown} (all of it in {path})",
+        "the weights of the last checkpoint are untouched; lower training.optimizer.learning_rate "
+        "and muon_rate, or set training.precision=fp32, and train into a new --out",
     )

@@ -12,10 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..core import distributed, files, progress
+from ..core import distributed, progress
 from ..core.clips import Batch
 from ..core.config import Section
-from ..core.errors import RunError
 from ..objectives.base import Loss, Objective
 from . import budget, checkpoint, health, optimizers
 from .average import Average
@@ -117,7 +116,7 @@ def train(
     Raises:
         RunError: a loss or gradient that is not finite, or a batch that processes cannot share.
     """
-    _check_batch(config)
+    distributed.check_share(config.batch)
     objective.to(device).train()
     phases = objective.phases()
     parts = _Parts(
@@ -211,7 +210,7 @@ def _update(
     config: Config,
     hooks: Hooks,
 ) -> dict[str, Any]:
-    """Gradients of one phase over the global batch, summed over micro-batches and ranks, clipped."""
+    """Gradients of one phase over the global batch: all micro-batches and ranks, clipped."""
     # Another phase's loss may reach these parameters too; what it left there is not theirs.
     objective.zero_grad(set_to_none=True)
     weights = {name: weight.sum() for name, weight in objective.weights(batch, phase).items()}
@@ -234,15 +233,6 @@ def _update(
     losses = {name: float(value) for name, value in terms.items()}
     total = sum(shares[name] * value for name, value in losses.items())
     return {"loss": total, "losses": losses, "gradient_norm": float(norm)}
-
-
-def _check_batch(config: Config) -> None:
-    share, rest = divmod(config.batch, distributed.world())
-    if rest or not share:
-        raise RunError(
-            f"training.batch = {config.batch} cannot be shared by {distributed.world()} processes",
-            "make it a multiple of their number",
-        )
 
 
 def _spent(config: Config, hooks: Hooks, step: int, seconds: float) -> float:

@@ -55,7 +55,10 @@ class Optimizer:
         self._parts: list[tuple[torch.optim.Optimizer, list[str], float]] = []
         if rest:
             groups = [
-                {"params": [self.parameters[n] for n in decayed], "weight_decay": config.weight_decay},
+                {
+                    "params": [self.parameters[n] for n in decayed],
+                    "weight_decay": config.weight_decay,
+                },
                 {"params": [self.parameters[n] for n in plain], "weight_decay": 0.0},
             ]
             adamw = torch.optim.AdamW(
@@ -97,7 +100,9 @@ class Optimizer:
                 prefix = f"{name}/"
                 # Copied into memory of torch's own alignment: products over tensors that lie as
                 # they did in a file can round otherwise, and the run would not be the same.
-                found = {k[len(prefix) :]: v.clone() for k, v in state.items() if k.startswith(prefix)}
+                found = {
+                    k[len(prefix) :]: v.clone() for k, v in state.items() if k.startswith(prefix)
+                }
                 if found:
                     optimizer.state[self.parameters[name]] = found
 

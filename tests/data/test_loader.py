@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muybridge.core.clips import Batch
+from muybridge.core.config import parse
+from muybridge.core.errors import DataError, MuybridgeError, RecipeError
+from muybridge.data.loader import Config, Loader
+from muybridge.data.store import Clip, Dataset
+
+SIZE = (3, 5)
+
+
+def stored(
+    lengths: list[int],
+    fps: float = 24,
+    labels: list[str] | None = None,
+    captions: list[str] | None = None,
+) -> Dataset:
+    """A dataset of noise, in memory: all of it for training, but a last clip for validation."""
+    lengths = [*lengths, 400]
+    starts = [0, *itertools.accumulate(lengths)]
+    named = [*(labels or [""] * (len(lengths) - 1)), ""]
+    said = [*(captions or [""] * (len(lengths) - 1)), ""]
+    clips = tuple(
+        Clip(f"clip{i}.mp4", "train", i, starts[i], lengths[i], named[i], said[i])
+        for i in range(len(lengths) - 1)
+    )
+    held_out = Clip("held.mp4", "validation", 99, starts[-2], 400, "", "")
+    pixels = np.random.default_rng(0).integers(0, 256, (starts[-1], *SIZE, 3), np.uint8)
+    facts = {"fps": fps, "size": list(SIZE), "labels": sorted(set(named) - {""})}
+    facts["captioned"] = sum(map(bool, said))
+    return Dataset(Path("dataset"), facts, (*clips, held_out), pixels)
+
+
+def loader(dataset: Dataset, seed: int = 0, split: str = "train", **settings: Any) -> Loader:
+    values: dict[str, Any] = {"frames": 4, "fps": 8.0, "size": SIZE} | settings
+    return Loader(dataset, split, Config(**values), seed)
+
+
+def same(first: Batch, second: Batch) -> bool:
+    for name in ("clips", "times", "frame_weight", "seeds", "label"):
+        one, other = getattr(first, name), getattr(second, name)
+        if (one is None) != (other is None) or (one is not None and not torch.equal(one, other)):
+            return False
+    return (first.names, first.text) == (second.names, second.text)
+
+
+def joined(parts: list[Batch]) -> Batch:
+    tensors = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("clips", "times", "frame_weight", "seeds")
+    }
+    labels = [part.label for part in parts if part.label is not None]
+    texts = [part.text for part in parts if part.text is not None]
+    return Batch(
+        **tensors,
+        names=sum((part.names for part in parts), ()),
+        text=sum(texts, ()) if texts else None,
+        label=torch.cat(labels) if labels else None,
+    )
+
+
+def window(dataset: Dataset, name: str) -> tuple[Clip, int]:
+    """The clip and the first stored frame that a batch's name tells."""
+    clip_name, _, moment = name.rpartition("@")
+    (clip,) = [clip for clip in dataset.clips if clip.name == clip_name]
+    return clip, round(float(moment.removesuffix("s")) * dataset.fps)
+
+
+FULL = stored(
+    [40, 17, 10, 25, 12],
+    labels=["b", "a", "", "b", "c"],
+    captions=["one", "two", "", "four", "five"],
+)
+LENGTHS = st.lists(st.integers(10, 60), min_size=1, max_size=9)
+
+
+@given(st.integers(0, 2**31), st.integers(0, 10_000), st.integers(1, 9), st.booleans())
+def test_a_batch_is_a_function_of_seed_and_step(
+    seed: int, step: int, size: int, flip: bool
+) -> None:
+    made = loader(FULL, seed, flip=flip)
+    batch = made.batch(step, size)
+    assert len(batch) == size
+    made.batch(step + 1, size)  # what was asked before does not matter
+    made.fixed(3)
+    assert same(made.batch(step, size), batch)
+    assert same(loader(FULL, seed, flip=flip).batch(step, size), batch)
+    assert not torch.equal(loader(FULL, seed + 1, flip=flip).batch(step, size).seeds, batch.seeds)
+
+
+def test_no_draw_moves_the_chance_of_others() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = loader(FULL, flip=True).batch(3, 4)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    np.random.seed(2)
+    random.seed(2)
+    assert same(loader(FULL, flip=True).batch(3, 4), first)
+
+
+@given(st.integers(0, 500), st.integers(1, 4), st.integers(1, 4))
+def test_the_slices_of_all_ranks_are_the_global_batch(step: int, world: int, share: int) -> None:
+    made = loader(FULL, 5, flip=True)
+    parts = [made.batch(step, world * share, rank, world) for rank in range(world)]
+    assert all(len(part) == share for part in parts)
+    assert same(joined(parts), made.batch(step, world * share))
+
+
+@given(LENGTHS, st.integers(1, 13), st.integers(0, 99))
+def test_each_epoch_goes_once_through_all_clips(lengths: list[int], size: int, seed: int) -> None:
+    dataset, epochs = stored(lengths), 4
+    made, count = loader(dataset, seed), len(lengths)
+    batches = [made.batch(step, size) for step in range(-(-epochs * count // size))]
+    names = [name.partition("@")[0] for batch in batches for name in batch.names]
+    for epoch in range(epochs):
+        part = names[epoch * count : (epoch + 1) * count]
+        assert sorted(part) == sorted(f"clip{i}.mp4" for i in range(count))
+
+
+def test_epochs_have_orders_of_their_own() -> None:
+    made = loader(stored([20] * 12))
+    orders = [tuple(n.partition("@")[0] for n in made.batch(epoch, 12).names) for epoch in range(6)]
+    assert len(set(orders)) == 6
+
+
+def test_each_place_has_a_seed_of_its_own() -> None:
+    made = loader(FULL)
+    seeds = torch.cat([made.batch(step, 5).seeds for step in range(60)])
+    assert seeds.dtype == torch.int64
+    assert len(set(seeds.tolist())) == 300
+
+
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
+@pytest.mark.parametrize("start", [0, 7])
+def test_iterating_from_a_step_gives_its_batches(start: int, rank: int, world: int) -> None:
+    made = loader(FULL, 2)
+    batches = made.iterate(start, 4, rank, world)
+    for step, batch in zip(range(start, start + 6), batches, strict=False):
+        assert same(batch, made.batch(step, 4, rank, world))
+    batches.close()
+
+
+@given(
+    LENGTHS, st.integers(1, 6), st.sampled_from([24, 12.5, 8, 7, 5]), st.sampled_from([24, 25, 30]),
+    st.integers(0, 999), st.booleans(),
+)  # fmt: skip
+def test_pixels_are_the_stored_frames_of_one_window(
+    lengths: list[int], frames: int, fps: float, stored_fps: float, step: int, flip: bool
+) -> None:
+    dataset = stored(lengths, stored_fps)
+    # The places of frames, each the nearest to its moment.
+    steps = [Fraction(i) * Fraction(stored_fps) / Fraction(fps) for i in range(frames)]
+    if max(lengths) < round(steps[-1]) + 1:
+        return
+    made = loader(dataset, step, frames=frames, fps=fps, flip=flip)
+    batch = made.batch(step, 5)
+    assert batch.clips.shape == (5, frames, 3, *SIZE) and batch.clips.dtype == torch.float32
+    assert batch.frame_weight.tolist() == [[1.0] * frames] * 5
+    for pixels, name, times in zip(batch.clips, batch.names, batch.times, strict=True):
+        clip, start = window(dataset, name)
+        places = np.rint(times.double().numpy() * stored_fps).astype(int)
+        assert np.abs(places - np.array([float(s) for s in steps])).max() <= 0.5
+        assert start >= 0 and start + places[-1] < clip.frames
+        own = dataset.pixels[clip.start + start + places]
+        levels = ((pixels.double() + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
+        if flip and not np.allclose(levels, own, atol=1e-3):
+            own = own[:, :, ::-1]
+        assert np.allclose(levels, own, atol=1e-3)
+
+
+def test_times_are_in_seconds_of_the_stored_rate() -> None:
+    batch = loader(stored([60], fps=25), frames=4, fps=10.0).batch(0, 2)
+    # Moments 0, 0.1, 0.2, 0.3 s, taken from frames 0, 2 or 3, 5, 7 or 8 at 25 a second.
+    assert batch.times.dtype == torch.float32
+    for times in batch.times.tolist():
+        assert times == pytest.approx([0, 0.1, 0.2, 0.3], abs=0.02 + 1e-6)
+        assert [time * 25 for time in times] == pytest.approx(
+            [round(t * 25) for t in times], abs=1e-4
+        )
+
+
+def test_all_windows_of_a_clip_are_drawn() -> None:
+    dataset = stored([12])
+    made = loader(dataset, frames=4, fps=8)  # reaches over 10 frames
+    starts = Counter(
+        window(dataset, name)[1] for step in range(60) for name in made.batch(step, 5).names
+    )
+    assert sorted(starts) == [0, 1, 2]
+    assert min(starts.values()) > 60  # of 100 each
+
+
+def test_half_of_the_clips_are_mirrored_where_asked() -> None:
+    dataset = stored([10] * 4)
+    plain = {
+        name: clip
+        for batch in [loader(dataset).batch(0, 4)]
+        for name, clip in zip(batch.names, batch.clips, strict=True)
+    }
+    mirrored, count = 0, 400
+    for step in range(count // 4):
+        batch = loader(dataset, flip=True).batch(step, 4)
+        for name, clip in zip(batch.names, batch.clips, strict=True):
+            if torch.equal(clip, plain[name].flip(-1)):
+                mirrored += 1
+            else:
+                assert torch.equal(clip, plain[name])
+    assert abs(mirrored - count / 2) < 5 * (count / 4) ** 0.5
+
+
+def test_nothing_is_mirrored_unasked() -> None:
+    dataset = stored([10] * 4)
+    first = {
+        name: clip
+        for batch in [loader(dataset).batch(0, 4)]
+        for name, clip in zip(batch.names, batch.clips, strict=True)
+    }
+    for step in range(20):
+        batch = loader(dataset).batch(step, 4)
+        for name, clip in zip(batch.names, batch.clips, strict=True):
+            assert torch.equal(clip, first[name])
+
+
+def test_captions_and_labels_are_those_of_the_clip() -> None:
+    batch = loader(FULL).batch(0, 5)
+    assert batch.text is not None and batch.label is not None
+    for name, text, label in zip(batch.names, batch.text, batch.label.tolist(), strict=True):
+        clip, _ = window(FULL, name)
+        assert text == clip.caption
+        # One past the last is "not said".
+        assert ["a", "b", "c", ""][label] == clip.label
+    plain = loader(stored([20, 30])).batch(0, 2)
+    assert plain.text is None and plain.label is None
+
+
+def test_only_clips_of_the_split_that_are_long_enough() -> None:
+    dataset = stored([9, 10, 9, 11])
+    made = loader(dataset, frames=4, fps=8)  # reaches over 10 frames
+    assert made.span == 10
+    assert {clip.name for clip in made.clips} == {"clip1.mp4", "clip3.mp4"}
+    assert [clip.name for clip in loader(dataset, split="validation").clips] == ["held.mp4"]
+
+
+@given(LENGTHS, st.integers(1, 30), st.integers(0, 99), st.data())
+def test_fixed_clips_are_the_same_every_time_and_their_parts_make_the_whole(
+    lengths: list[int], count: int, seed: int, data: st.DataObject
+) -> None:
+    made = loader(stored(lengths), seed, flip=True)
+    whole = made.fixed(count)
+    assert len(whole) == count
+    made.batch(3, 4)
+    assert same(loader(stored(lengths), seed, flip=True).fixed(count), whole)
+    cut = data.draw(st.integers(0, count))
+    parts = [
+        made.fixed(count, begin, end)
+        for begin, end in ((0, cut), (cut, count + 5))
+        if begin < min(end, count)
+    ]
+    assert same(joined(parts), whole)
+
+
+@given(LENGTHS, st.integers(1, 40))
+def test_fixed_clips_are_spread_evenly(lengths: list[int], count: int) -> None:
+    dataset = stored(lengths)
+    batch = loader(dataset).fixed(count)
+    windows = [window(dataset, name) for name in batch.names]
+    shown = Counter(clip.name for clip, _ in windows)
+    if count >= len(lengths):
+        assert set(shown.values()) <= {count // len(lengths), -(-count // len(lengths))}
+        assert len(shown) == len(lengths)
+    else:
+        assert len(shown) == count, "a clip is shown twice while another is not shown"
+    for pixels, (clip, start) in zip(batch.clips, windows, strict=True):
+        assert 0 <= start <= clip.frames - 10
+        own = dataset.pixels[clip.start + start + np.arange(4) * 3].transpose(0, 3, 1, 2)
+        assert np.allclose((pixels.numpy() + 1) * 127.5, own, atol=1e-3)
+
+
+def test_fixed_clips_of_a_long_clip_are_different_moments() -> None:
+    dataset = stored([400])
+    starts = [window(dataset, name)[1] for name in loader(dataset).fixed(8).names]
+    gaps = np.diff(starts)
+    assert gaps.min() > 0.8 * 390 / 8 and gaps.max() < 1.2 * 390 / 8
+
+
+def test_fixed_clips_are_from_all_over_the_split() -> None:
+    names = [name.partition("@")[0] for name in loader(stored([20] * 40)).fixed(8).names]
+    numbers = [int(name[4:].partition(".")[0]) for name in names]
+    assert max(np.diff(numbers)) <= 6 and numbers[-1] >= 34
+
+
+def test_a_rate_above_the_stored_one_is_refused() -> None:
+    with pytest.raises(RecipeError) as caught:
+        loader(FULL, fps=25.0)
+    assert "data.fps = 25" in caught.value.message and "24" in caught.value.message
+    assert "prepare.fps" in caught.value.hint
+
+
+def test_another_size_is_refused() -> None:
+    with pytest.raises(RecipeError) as caught:
+        loader(FULL, size=(5, 3))
+    assert "data.size = [5, 3]" in caught.value.message and "[3, 5]" in caught.value.message
+    assert "prepare.size" in caught.value.hint
+
+
+def test_no_clip_that_is_long_enough_is_refused() -> None:
+    with pytest.raises(DataError) as caught:
+        loader(FULL, frames=40)
+    # 39 steps of three frames and one more, at 24 a second; the longest has 40 frames.
+    for told in ("train", "data.frames = 40", "data.fps = 8", "4.92 s", "1.67 s"):
+        assert told in caught.value.message
+    assert caught.value.hint
+    with pytest.raises(DataError, match="test split"):
+        loader(FULL, split="test")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"fps": 0}, {"fps": -8}, {"fps": float("nan")}, {"fps": float("inf")}, {"frames": 0},
+        {"frames": -1}, {"size": (0, 64)}, {"size": (64, -2)},
+    ],
+)  # fmt: skip
+def test_settings_that_no_clip_can_have_are_refused(values: dict[str, Any]) -> None:
+    (name,) = values
+    with pytest.raises(RecipeError, match=f"data.{name}"):
+        parse(Config, values, "data")
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused_or_whole() -> None:
+    made = loader(FULL)
+    try:
+        parts = [made.batch(2, 7, rank, 2) for rank in range(2)]
+    except MuybridgeError:
+        return
+    assert same(joined(parts), made.batch(2, 7)), (
+        "a clip of the global batch is left out in silence"
+    )
