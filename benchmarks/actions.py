@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import muybridge as mb
 import torch
 import torch.nn.functional as F
 from common import SHARED, report
+from torch import Tensor
+
+import muybridge as mb
 from muybridge.core import video
 from muybridge.recipe import assemble
-from torch import Tensor
 
 PER_ACTION = 16
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from muybridge.core import device
 
 RESULTS = Path(__file__).parent / "results"

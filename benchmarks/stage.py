@@ -12,14 +12,15 @@ import random
 import time
 from pathlib import Path
 
-import muybridge as mb
 from common import report
+from torch import Tensor
+
+import muybridge as mb
 from muybridge.core import video
 from muybridge.data import stage
 from muybridge.evaluation.following import wilson
 from muybridge.evaluation.tracker import KEYS, following
 from muybridge.recipe import assemble
-from torch import Tensor
 
 
 def asked(held_out: bool, count: int) -> list[tuple[dict[str, str], str]]:

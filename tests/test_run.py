@@ -294,3 +294,19 @@ def test_a_small_model_learns_one_clip(dataset: Path, tmp_path: Path) -> None:
     losses = [line["loss"] for line in lines if line["kind"] == "validation"]
     assert losses[-1] < 0.6 * losses[0]
     assert np.isfinite(losses).all()
+
+
+def test_a_run_killed_while_its_folder_was_made_can_begin_again(
+    dataset: Path, run: mb.Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "conditions.json").write_text("{")
+    again = recipe(dataset, "training.steps=2").train(out)
+    assert again.conditions == run.conditions
+
+
+def test_the_size_to_prepare_follows_the_size_to_train() -> None:
+    assert mb.Recipe.load("flow-small", ("data.size=[128,96]",)).prepare.size == (128, 96)
+    both = ("data.size=[128,96]", "prepare.size=[256,192]")
+    assert mb.Recipe.load("flow-small", both).prepare.size == (256, 192)

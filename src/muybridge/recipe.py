@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core import config, device, distributed, files
 from .core.errors import RecipeError, RunError, nearest
-from .data import loader, prepare
+from .data import loader, prepare, splits
 from .data.store import Dataset
 from .evaluation import suite
 from .models import text as text_module
@@ -89,7 +89,10 @@ class Recipe:
     def from_tree(cls, tree: Mapping[str, Any], changes: tuple[str, ...] = ()) -> Recipe:
         """Checks a tree of settings."""
         tree = config.override(dict(tree), changes)
-        tree.pop("format", None)
+        if (version := tree.pop("format", FORMAT)) != FORMAT:
+            raise RecipeError(
+                f"format = {version}: this version of Muybridge reads {FORMAT}", "update Muybridge"
+            )
         known = [f.name for f in fields(cls)]
         for section in tree:
             if section not in known:
@@ -103,11 +106,13 @@ class Recipe:
         seed = tree.get("seed", 0)
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise RecipeError(f"seed = {seed!r}: a whole number is needed")
+        data = config.parse(loader.Config, tree.get("data", {}), "data")
+        stored = {"size": data.size, **tree.get("prepare", {})}
         recipe = cls(
             name=str(tree.get("name", "")),
             seed=seed,
-            data=config.parse(loader.Config, tree.get("data", {}), "data"),
-            prepare=config.parse(prepare.Config, tree.get("prepare", {}), "prepare"),
+            data=data,
+            prepare=config.parse(prepare.Config, stored, "prepare"),
             model=_part("models", "dit", tree.get("model", {}), "model"),
             objective=_part("objectives", "flow_matching", tree.get("objective", {}), "objective"),
             training=config.parse(loop.Config, tree.get("training", {}), "training"),
@@ -220,6 +225,8 @@ def load_kind(folder: str, kind: str) -> ModuleType:
 def _part(folder: str, default: str, values: Mapping[str, Any], where: str) -> Part:
     values = dict(values)
     kind = str(values.pop("kind", default))
+    if kind.endswith(".py"):  # a run must open from any folder
+        kind = str(Path(kind).resolve())
     module = load_kind(folder, kind)
     size = values.pop("size", None)
     if size is not None:
@@ -243,13 +250,14 @@ def assemble(recipe: Recipe, out: Path) -> Run:
 
     distributed.start()
     if distributed.rank() == 0:
-        old = _previous(out)
-        settled = settle(recipe, old)
-        if old is None:
-            write_new(settled, out)
-        elif settled != old:
-            _same_run(old, settled, out)
-            write(settled, out)
+        settled = settle(recipe, _previous(out))  # errors come before anything is made
+        with files.locked(out, "run"):
+            old = _previous(out)
+            if old is None:
+                write_new(settled, out)
+            elif settled != old:
+                _same_run(old, settled, out)
+                write(settled, out)
     distributed.wait()
     return Run.open(out)
 
@@ -267,7 +275,7 @@ def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
             f"{dataset.facts['digest'][:12]}, not {old.data.digest[:12]})",
             "give the old dataset, or another --out for a new run",
         )
-    for split in ("train", "validation"):
+    for split in splits.NAMES:
         loader.Loader(dataset, split, recipe.data)
     training = recipe.training
     if training.precision == "auto":
@@ -336,7 +344,11 @@ def write(recipe: Recipe, out: Path) -> None:
 def _previous(out: Path) -> Recipe | None:
     if (out / "recipe.yaml").is_file():
         return Recipe.from_tree(config.read_yaml(out / "recipe.yaml", "recipe"))
-    if out.exists() and any(p for p in out.iterdir() if not p.name.startswith(".")):
+    # Written before the recipe: all that a process killed in `write_new` can have left.
+    begun = {"conditions.json", "vocabulary.json"}
+    if out.is_file():
+        raise RunError(f"--out {out} is a file, not a run", "give a new folder")
+    if out.exists() and any(p.name not in begun and p.name[0] != "." for p in out.iterdir()):
         raise RunError(f"--out {out} exists and is not a run", "give a new folder")
     return None
 

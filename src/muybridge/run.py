@@ -81,6 +81,9 @@ class Run:
         _check_dataset(dataset, self.recipe)
         with self._lock():
             objective = self.objective()
+            # Weights, their average and two moments, in each checkpoint kept and one on its way.
+            size = 16 * sum(p.numel() for p in objective.parameters())
+            files.need_room(self.folder, size * (self.recipe.training.keep + 2), "training")
             if distributed.rank() == 0:
                 self._write_environment(dataset, objective)
             return loop.train(
@@ -105,10 +108,7 @@ class Run:
     def _hooks(self, objective: Objective, dataset: Dataset) -> loop.Hooks:
         train, held_out = self.loader(dataset, "train"), self.loader(dataset, "validation")
         count, where = self.recipe.evaluation.held_out, device.pick()
-        fixed = {
-            "loss": held_out.fixed(count).to(where),
-            "train_loss": train.fixed(count).to(where),
-        }
+        fixed = {"loss": held_out.fixed(count), "train_loss": train.fixed(count)}
         shown = held_out.fixed(8)
 
         def batches(step: int) -> Generator[Batch]:
@@ -117,7 +117,7 @@ class Run:
 
         def validate() -> dict[str, Any]:
             with torch.no_grad(), self.autocast():
-                figures = {name: objective.held_out(batch) for name, batch in fixed.items()}
+                figures = {n: objective.held_out(batch.to(where)) for n, batch in fixed.items()}
             return {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
 
         def preview(step: int) -> dict[str, Any]:
@@ -157,11 +157,18 @@ class Run:
 
     def trained(self, name: str = "last") -> tuple[Objective, checkpoints.Position]:
         """The objective with the averaged weights of a checkpoint: "last", "best", or a step."""
-        torch.set_num_threads(self.recipe.training.threads)
+        torch.set_num_threads(min(self.recipe.training.threads, device.cores()))
         path = checkpoints.find(self.folder, name)
         position, parts = checkpoints.load(path, ("average",))
         objective = self.objective().to(device.pick()).eval()
-        objective.generator.load_state_dict(parts["average"], strict=False)
+        left = objective.generator.load_state_dict(parts["average"], strict=False)
+        parameters = {name for name, _ in objective.generator.named_parameters()}
+        wrong = sorted(parameters & set(left.missing_keys)) + left.unexpected_keys
+        if wrong:
+            raise RunError(
+                f"checkpoint {path} does not fit the network: {', '.join(wrong)[:200]}",
+                "was the file of the model changed since it was trained?",
+            )
         return objective, position
 
     def generate(
@@ -262,9 +269,17 @@ class Run:
         numbers = [classes.index(one["label"]) if one["label"] else len(classes) for one in turn]
         return captions, torch.tensor(numbers)
 
-    def evaluate(self, checkpoint: str = "last", samples: int | None = None) -> dict[str, Any]:
-        """Judges the run on its dataset's test split; writes `scores.json` and the clips shown."""
-        dataset = Dataset.open(self.recipe.data.folder)
+    def evaluate(
+        self,
+        checkpoint: str = "last",
+        samples: int | None = None,
+        data: str | Path | None = None,
+    ) -> dict[str, Any]:
+        """Judges the run on its dataset's test split; writes `scores.json` and the clips shown.
+
+        `data` says where the dataset lies now, if not where it was when the run was trained.
+        """
+        dataset = Dataset.open(data or self.recipe.data.folder)
         _check_dataset(dataset, self.recipe)
         settings = self.recipe.evaluation
         test, train = self.loader(dataset, "test"), self.loader(dataset, "train")

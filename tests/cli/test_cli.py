@@ -249,9 +249,13 @@ def told(
     (folder / "notes.txt").write_text("kept")
     before = sorted(folder.rglob("*"))
     done = subprocess.run(
-        [sys.executable, "-c", CASES, str(said)], env=plain, cwd=folder, text=True, capture_output=True,
+        [sys.executable, "-c", CASES, str(said)],
+        env=plain,
+        cwd=folder,
         input=json.dumps([arguments for arguments, _, _ in ERRORS.values()]),
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     codes = [int(line) for line in done.stdout.split()]
     assert sorted(folder.rglob("*")) == before, "an error left something behind"

@@ -15,7 +15,6 @@ from muybridge.core.config import (
     override,
     parse,
     read_yaml,
-    to_yaml,
 )
 from muybridge.core.errors import RecipeError, nearest
 
@@ -217,13 +216,6 @@ def test_an_assignment_that_is_not_yaml_is_shown() -> None:
     with pytest.raises(RecipeError) as caught:
         override({}, ["model.patch=[1, 2"])
     assert "model.patch=[1, 2" in caught.value.message
-
-
-def test_a_section_survives_yaml() -> None:
-    section = Network(width=3, patch=(1, 2), rate=1e-5, kind="deep", words=Words(lower=True))
-    text = to_yaml(section)
-    assert parse(Network, yaml.safe_load(text), "model") == section
-    assert list(yaml.safe_load(text)) == list(Network.model_fields)
 
 
 @pytest.mark.parametrize("content", [None, b"a: [1", b"- a\n- b\n", b"\xff\xfe\x00", b"just words"])

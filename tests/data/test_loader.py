@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from muybridge.core.clips import Batch
 from muybridge.core.config import parse
-from muybridge.core.errors import DataError, MuybridgeError, RecipeError
+from muybridge.core.errors import DataError, RecipeError
 from muybridge.data.loader import Config, Loader
 from muybridge.data.store import Clip, Dataset
 
@@ -338,14 +338,3 @@ def test_settings_that_no_clip_can_have_are_refused(values: dict[str, Any]) -> N
     (name,) = values
     with pytest.raises(RecipeError, match=f"data.{name}"):
         parse(Config, values, "data")
-
-
-def test_a_batch_that_ranks_cannot_share_is_refused_or_whole() -> None:
-    made = loader(FULL)
-    try:
-        parts = [made.batch(2, 7, rank, 2) for rank in range(2)]
-    except MuybridgeError:
-        return
-    assert same(joined(parts), made.batch(2, 7)), (
-        "a clip of the global batch is left out in silence"
-    )

@@ -54,7 +54,7 @@ def test_the_order_of_the_clips_does_not_matter(
     made = dict(zip(clips[0], split(*clips, RATIOS, seed), strict=True))
     order = list(range(len(clips[0])))
     random.shuffle(order)
-    keys, labels, wanted = ([clips[column][i] for i in order] for column in (0, 2, 3))
+    keys, labels, wanted = ([column[i] for i in order] for column in (clips[0], *clips[2:]))
     # Groups are numbered by their first clip, so that their numbers change with the order too.
     groups = [clips[1][i] for i in order]
     again = split(keys, [groups.index(g) for g in groups], labels, wanted, RATIOS, seed)

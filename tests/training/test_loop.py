@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from muybridge.core import chance, distributed
 from muybridge.core.clips import Batch
-from muybridge.core.errors import MuybridgeError, RunError
+from muybridge.core.errors import Interrupted, MuybridgeError, RunError
 from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
 from muybridge.training import checkpoint, loop, optimizers
 
@@ -260,10 +260,8 @@ def test_an_interrupt_saves_and_the_run_goes_on_as_if_nothing_had_been(tmp_path:
             yield batch_at(step)
             step += 1
 
-    position = loop.train(
-        Toy(), settings(), tmp_path / "a", CPU, replace(hooks(), batches=interrupted)
-    )
-    assert position.step == 6
+    with pytest.raises(Interrupted, match="stopped at step 6"):
+        loop.train(Toy(), settings(), tmp_path / "a", CPU, replace(hooks(), batches=interrupted))
     loop.train(Toy(), settings(), tmp_path / "a", CPU, hooks())
     loop.train(Toy(), settings(), tmp_path / "b", CPU, hooks())
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
@@ -283,6 +281,35 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     loop.train(Toy(), settings(save_seconds=0.0), tmp_path / "a", CPU, hooks())
     assert "passing over step-00000012" in capsys.readouterr().err
     assert equal(weights(tmp_path / "a"), good)
+
+
+def test_where_no_checkpoint_can_be_read_the_run_is_not_begun_anew(tmp_path: Path) -> None:
+    loop.train(Toy(), settings(save_seconds=0.0), tmp_path, CPU, hooks())
+    for path in (tmp_path / "checkpoints").glob("step-*"):
+        (path / "model.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(RunError, match=r"no checkpoint of .* can be read"):
+        loop.train(Toy(), settings(), tmp_path, CPU, hooks())
+    assert log(tmp_path)[-1]["kind"] == "end"
+
+
+def test_new_checkpoints_outlive_damaged_later_ones(tmp_path: Path) -> None:
+    loop.train(Toy(), settings(save_seconds=0.0, keep=4), tmp_path, CPU, hooks())
+    for step in (11, 12):
+        path = tmp_path / "checkpoints" / f"step-{step:08d}" / "model.safetensors"
+        path.write_bytes(b"rubbish")
+    cutting = replace(hooks(), batches=until(11))
+    with pytest.raises(InterruptedError):
+        loop.train(Toy(), settings(save_seconds=0.0), tmp_path, CPU, cutting)
+    assert checkpoint.find(tmp_path, "last").name == "step-00000011"
+    checkpoint.load(checkpoint.find(tmp_path, "last"), ("model", "average", "optimizer"))
+
+
+def test_the_best_is_the_best_also_where_a_later_step_was_taken_again(tmp_path: Path) -> None:
+    checkpoint.save_best(tmp_path, checkpoint.Position(500), 2.0, {"w": torch.zeros(1)})
+    checkpoint.save_best(tmp_path, checkpoint.Position(490), 1.0, {"w": torch.ones(1)})
+    checkpoint.rotate(tmp_path, keep=2, step=490)
+    assert checkpoint.find(tmp_path, "best").name == "best-00000490"
+    assert not (tmp_path / "checkpoints" / "best-00000500").exists()
 
 
 def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path: Path) -> None:

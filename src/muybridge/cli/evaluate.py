@@ -16,13 +16,16 @@ def evaluate(
     samples: Annotated[
         int | None, typer.Option(help="Clips to judge; the recipe's when left out.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset, if it lies elsewhere than when trained.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge a run on its dataset's test split; writes RUN/scores.json."""
     from ..core.progress import say
     from ..run import Run
 
-    scores = Run.open(run).evaluate(checkpoint, samples)
+    scores = Run.open(run).evaluate(checkpoint, samples, data)
     if json:
         import json as writer
 

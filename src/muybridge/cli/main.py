@@ -49,13 +49,13 @@ def _root(
 
 def main() -> None:
     """Runs the command line; what a person can put right is told without a traceback."""
-    from ..core.errors import MuybridgeError
+    from ..core.errors import Interrupted, MuybridgeError
 
     try:
         app()
     except MuybridgeError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(130 if isinstance(error, Interrupted) else 1)
     except KeyboardInterrupt:
         print("interrupted; to go on, run the same command again", file=sys.stderr)
         sys.exit(130)

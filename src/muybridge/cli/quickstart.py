@@ -75,6 +75,7 @@ def quickstart(
 
 def _dataset(footage: Path, folder: Path) -> Dataset:
     """Prepares the footage, or opens what an earlier call prepared."""
+    from ..core.errors import MuybridgeError
     from ..core.progress import say
     from ..data.prepare import prepare
     from ..data.store import Dataset
@@ -82,6 +83,11 @@ def _dataset(footage: Path, folder: Path) -> Dataset:
 
     done = (folder / "dataset.json").is_file()
     dataset = Dataset.open(folder) if done else prepare(footage, folder)
+    if dataset.facts["footage"] != str(footage.resolve()):
+        raise MuybridgeError(
+            f"{folder} was made of {dataset.facts['footage']}, not of {footage}",
+            "give another --out",
+        )
     say(describe(dataset.facts))
     return dataset
 
@@ -98,6 +104,9 @@ def _train(out: Path, dataset: Dataset, minutes: float, seed: int) -> Run:
         changes += ["training.batch=64", "model.width=384", "model.heads=6", "model.depth=8"]
     elif max(machine.fp32_rate, machine.bf16_rate) < SLOW:
         name = "flow-nano"
+    if (begun := out / "run" / "recipe.yaml").is_file():
+        # What was chosen once stays, or a busy moment of the machine could choose otherwise.
+        name, changes = str(begun), changes[:1]
     recipe = Recipe.load(name, tuple(changes)).with_(data=dataset.folder, minutes=minutes)
     say(
         f"    {name}, {minutes:.1f} minutes in {machine.precision} on "

@@ -128,11 +128,6 @@ def _copy(tree: Any) -> Any:
     return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
 
 
-def to_yaml(section: Section) -> str:
-    """A section as YAML, in the order its fields are declared."""
-    return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Dotted names, with both values, where two dumped sections differ."""
     found = []

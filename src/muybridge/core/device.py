@@ -45,9 +45,14 @@ def pick() -> torch.device:
 
 def cores() -> int:
     """Cores this process may use, which a container can make fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.exists():
+        limit, period = quota.read_text().split()
+        if limit.isdigit():
+            count = min(count, max(1, int(limit) // int(period)))
+    return count
 
 
 def examine(folder: Path = Path(".")) -> Machine:

@@ -15,7 +15,11 @@ from .errors import RunError
 def start() -> None:
     """Joins the group that torchrun describes in the environment, if it does."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        gpu = torch.cuda.is_available()
+        if gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        # gloo beside nccl, for what is decided on the CPU.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
 
 
 def rank() -> int:

@@ -35,6 +35,10 @@ class RunError(MuybridgeError):
     """A run folder, a checkpoint or a training step that cannot go on."""
 
 
+class Interrupted(MuybridgeError):
+    """Someone asked to stop; all that was done is saved."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name most like `name`, or "" when none is close."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -83,10 +84,10 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Removes what a killed process left half-written in `folder`."""
+def sweep(folder: Path, name: str = "") -> None:
+    """Removes what a killed process left half-written in `folder`: of `name`, or of all files."""
     if folder.is_dir():
-        for path in folder.glob(".*.tmp"):
+        for path in folder.glob(f".{glob.escape(name)}.*.tmp" if name else ".*.tmp"):
             remove(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ def read(path: Path) -> dict[str, Note]:
         )
     notes = {}
     for number, row in enumerate(rows, 1):
-        values = {k: str(row.get(v) or "").strip() if v else "" for k, v in columns.items()}
+        given = {k: row.get(v) if v else None for k, v in columns.items()}
+        values = {k: "" if v is None else str(v).strip() for k, v in given.items()}
         if not values["file_name"]:
             raise DataError(
                 f"{path}, row {number}: no file name", "name the video or remove the row"
@@ -82,7 +84,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"labels file {path} cannot be read ({error})", "check the path") from error
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         rows = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
                     rows.append(dict(json.loads(line)))
@@ -92,7 +94,14 @@ def _rows(path: Path) -> list[dict[str, Any]]:
                     ) from error
         return rows
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    return list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+    for number, row in enumerate(rows, 1):
+        if None in row:
+            raise DataError(
+                f"{path}, row {number} has more values than there are columns",
+                'put captions that hold a comma in "quotes"',
+            )
+    return rows
 
 
 def of_folders(files: list[Path], footage: Path) -> dict[str, Note]:

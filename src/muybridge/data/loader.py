@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from ..core import chance
 from ..core.clips import Batch, to_float
@@ -24,9 +25,9 @@ class Config(Section):
     """The dataset, as `muybridge prepare` made it; `--data` sets it."""
     digest: str = ""
     """Of the dataset, written by `train`: a run goes on only with the data it began with."""
-    frames: int = 16
-    """Frames in a clip."""
-    fps: float = 8.0
+    frames: int = Field(16, ge=4)
+    """Frames in a clip; four or more."""
+    fps: float = Field(8.0, gt=0)
     """Frames per second of a clip; at most what the dataset stores."""
     size: tuple[int, int] = (64, 64)
     """Height and width in pixels; the dataset must store this size."""

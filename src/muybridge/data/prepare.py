@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from ..core import files, progress, video
 from ..core.config import Section
@@ -24,8 +25,9 @@ class Config(Section):
     """How footage becomes a dataset."""
 
     size: tuple[int, int] = (64, 64)
-    """Stored height and width in pixels; pictures are scaled to cover it, the centre is kept."""
-    fps: float = 24.0
+    """Stored height and width in pixels, `data.size` where not set; pictures are scaled to cover it
+    and their centre is kept."""
+    fps: float = Field(24.0, gt=0)
     """Stored frames per second, by presentation time."""
     min_seconds: float = 1.9
     """Shorter clips are set aside."""
@@ -75,7 +77,7 @@ def prepare(
     found = scan(footage)
     notes = _notes(footage, found, Path(labels_file) if labels_file else None)
     _check_out(out, footage)
-    files.sweep(out.parent)
+    files.sweep(out.parent, out.name)
     with files.atomic(out) as folder:
         folder.mkdir()
         items = _store_frames(found, footage, config, folder / "frames.u8")
@@ -127,7 +129,9 @@ def _notes(footage: Path, found: list[Path], given: Path | None) -> dict[str, la
 
 
 def _check_out(out: Path, footage: Path) -> None:
-    if out.exists() and not (out / "dataset.json").is_file() and any(out.iterdir()):
+    if out.is_file() or (
+        out.exists() and not (out / "dataset.json").is_file() and any(out.iterdir())
+    ):
         raise DataError(f"--out {out} exists and is not a dataset", "give a new folder")
     if out.resolve() == footage.resolve() or out.resolve() in footage.resolve().parents:
         raise DataError(f"--out {out} would replace the footage itself", "give a new folder")
@@ -141,7 +145,7 @@ def _store_frames(found: list[Path], footage: Path, config: Config, target: Path
         for item in progress.track(work, "decode", len(found)):
             if item.frames is not None:
                 with files.disk_errors(target):
-                    stream.write(item.frames.tobytes())
+                    stream.write(item.frames.data)
                 item.facts["frames"] = len(item.frames)
                 item.frames = None
             items.append(item)
@@ -192,11 +196,15 @@ def _judge_frames(item: _Item, frames: video.Frames | None, config: Config) -> N
     if frames is None or seconds < config.min_seconds:
         item.reason = f"too short: {seconds:.2f} s, prepare.min_seconds = {config.min_seconds}"
         return
-    item.frames = frames
     item.signature = duplicates.signature(frames)
-    values = frames.reshape(-1, 3).astype(np.float32) / 127.5 - 1.0
-    item.moments = (values.mean(0, dtype=np.float64), (values**2).mean(0, dtype=np.float64))
-    item.facts["content"] = hashlib.sha256(frames.tobytes()).hexdigest()
+    first, second = np.zeros(3), np.zeros(3)
+    for frame in frames:  # one at a time: a long clip as floats would not fit
+        values = frame.reshape(-1, 3) / 127.5 - 1.0
+        first += values.mean(0)
+        second += (values**2).mean(0)
+    item.moments = (first / len(frames), second / len(frames))
+    item.facts["content"] = hashlib.sha256(frames).hexdigest()
+    item.frames = frames  # last: what fails above must not be stored
 
 
 def fit(picture: video.Frames, size: tuple[int, int]) -> video.Frames:
@@ -275,6 +283,7 @@ def _index(
             for name in splits.NAMES
         },
         "groups": len(set(groups)),
+        "footage": str(footage.resolve()),
         "files": len(items),
         "set_aside": dict(aside),
         "sound_dropped": sum(bool(item.facts.get("sound")) for item in kept),

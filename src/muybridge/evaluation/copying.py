@@ -55,5 +55,6 @@ def nearest(clips: Tensor, training: Tensor, groups: Tensor) -> Copying:
     distance, index = table.min(1)
     same = groups[index][:, None] == groups[None, :]
     second = table.masked_fill(same, float("inf")).min(1).values
-    ratio = distance / second.clamp(min=1e-9)
+    # With no other footage to compare with, nothing can be called a copy.
+    ratio = torch.where(second.isinf(), 1.0, distance / second.clamp(min=1e-9))
     return Copying(index.numpy(), distance.double().numpy(), ratio.double().numpy())

@@ -8,7 +8,7 @@ sees a lost mode.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def motion(clips: Tensor) -> Features:
     and deviation over time.
 
     Args:
-        clips: float32 (n, time, 3, height, width) in [-1, 1]; three frames or more.
+        clips: float32 (n, time, 3, height, width) in [-1, 1]; four frames or more.
 
     Returns:
         (n, 64) float64.
@@ -89,7 +89,9 @@ def motion(clips: Tensor) -> Features:
 
 def distance(generated: Features, real: Features) -> float:
     """Frechet distance after z-scoring both on the real features."""
-    mean, std = real.mean(0), real.std(0) + 1e-6
+    mean, std = real.mean(0), real.std(0)
+    # A feature that hardly varies among real clips must not outweigh all others.
+    std = np.maximum(std, 0.1 * np.median(std) + 1e-9)
     return frechet((generated - mean) / std, (real - mean) / std)
 
 
@@ -99,10 +101,15 @@ def score(
     generated: Tensor,
     real: Tensor,
     other_real: Tensor,
+    sources: Sequence[str],
     manifest: dict[str, Any],
     draws: int = 50,
 ) -> Score:
     """One distance with its floor (`other_real` in place of `generated`) and interval.
+
+    The interval is the value and 1.96 standard errors by bootstrap: over samples on one side, and
+    on the other over the clips, named in `sources`, that the real windows were cut from, since
+    windows of one clip are not independent.
 
     Raises:
         MuybridgeError: fewer than two clips on a side.
@@ -118,8 +125,15 @@ def score(
     def again(features: Features) -> Features:
         return features[random.integers(len(features), size=len(features))]
 
+    owners = np.asarray(sources)
+    rows = [np.flatnonzero(owners == name) for name in dict.fromkeys(sources)]
+
+    def again_real() -> Features:
+        drawn = random.integers(len(rows), size=len(rows))
+        return true[np.concatenate([rows[i] for i in drawn])]
+
     value = distance(made, true)
-    half = 1.96 * standard_error([distance(again(made), again(true)) for _ in range(draws)])
+    half = 1.96 * standard_error([distance(again(made), again_real()) for _ in range(draws)])
     return Score(
         name=name,
         value=value,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ..core.config import Section
@@ -20,9 +21,9 @@ from .manifest import Score
 class Config(Section):
     """How a run is judged."""
 
-    samples: int = 128
+    samples: int = Field(128, ge=2)
     """Clips generated, with the conditions of the test split in turn."""
-    held_out: int = 32
+    held_out: int = Field(32, ge=1)
     """Clips judged for the held-out loss during training, from each of two splits."""
     shown: int = 12
     """Samples shown beside real clips in the report."""
@@ -57,6 +58,7 @@ def evaluate(
         manifest: facts of how the clips were made.
     """
     real, other = test.fixed(len(generated)), train.fixed(len(generated))
+    sources = [name.rpartition("@")[0] for name in real.names]
     common = manifest | {
         "split": test.split,
         "split_clips": len(test.clips),
@@ -68,6 +70,7 @@ def evaluate(
         "resize": "none",
         "range": "[-1, 1]",
         "conditioning_frames": 0,
+        "floor": "the train split",
         "dataset": test.dataset.facts["digest"],
     }
     measures: list[tuple[str, Callable[[Tensor], distances.Features], dict[str, Any]]] = [
@@ -83,7 +86,7 @@ def evaluate(
         ),
     ]
     scores = [
-        distances.score(name, extract, generated, real.clips, other.clips, common | more)
+        distances.score(name, extract, generated, real.clips, other.clips, sources, common | more)
         for name, extract, more in track(measures, "distances")
     ]
     copied, nearest = _copying(generated, real.clips, train, common)
@@ -103,11 +106,11 @@ def _copying(
     made = copying.nearest(copying.thumbnails(generated), small, groups)
     true = copying.nearest(copying.thumbnails(real), small, groups)
     more = manifest | {
-        "thumbnail": "8 frames, 16 x 16",
+        "thumbnail": "every second frame, 16 x 16",
         "training_windows": moments,
         "mirrored": True,
     }
-    ratio = float(np.median(made.distance) / np.median(true.distance))
+    ratio = float(np.median(made.distance) / max(np.median(true.distance), 1e-9))
     scores = [
         Score(
             "copies", 100 * made.share, "lower", 

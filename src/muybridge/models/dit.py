@@ -7,10 +7,11 @@ from Su et al. 2021, over three axes; query-key norm from Dehghani et al. 2023.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from ..core.config import Section
@@ -34,6 +35,12 @@ class Config(Section):
     """Classes, settled from the dataset; 0 for none."""
     text: text_module.Config | None = text_module.Config()
     """The text encoder; null for none, which is settled so where the data has no captions."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.heads < 1 or self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} is not a multiple of 2 x heads ({self.heads})")
+        return self
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -82,7 +89,7 @@ class DiT(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.place.weight, std=0.02)
         if self.label is not None:
-            nn.init.normal_(self.label.weight, std=0.02)
+            nn.init.normal_(self.label.weight, std=0.5)
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
         for name, parameter in self.named_parameters():
             if name.endswith(("modulation.weight", "final.weight", "head.weight")):

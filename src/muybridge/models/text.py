@@ -71,7 +71,7 @@ class TextEncoder(nn.Module):
         nn.init.normal_(self.embed.weight, std=0.5)
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Captions to token numbers int64 (batch, length), and a mask of that shape, True at tokens.
+        """Token numbers int64 (batch, length), and a mask of that shape that is True at tokens.
 
         What is longer is cut at `length` tokens.
         """
@@ -97,7 +97,8 @@ class _Layer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = max(1, width // 64)
+        # The most heads of 64 channels or more that share the width evenly.
+        self.heads = next(n for n in range(max(1, width // 64), 0, -1) if width % n == 0)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)

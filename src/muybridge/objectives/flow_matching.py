@@ -147,7 +147,7 @@ class FlowMatching(Objective):
             if guided:
                 conditional, unconditional = clean.chunk(2)
                 clean = guidance.guide(conditional, unconditional, scale)
-            return (x - clean) / max(t, self.config.smallest)
+            return (x - clean) / t
 
         start = chance.normal(request.seeds, shape, "sample")
         moments = integrators.grid(request.steps or self.sampling.steps, self.sampling.shift)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from ..core.config import Section
@@ -18,11 +19,11 @@ class Config(Section):
 
     solver: Literal["euler", "heun"] = "euler"
     """euler: one evaluation a step; heun: two, second order."""
-    steps: int = 20
+    steps: int = Field(20, ge=1)
     """Steps from noise to clip."""
     guidance: float = 2.0
     """How strongly text and label are followed; 1 turns guidance off and halves the work."""
-    shift: float = 1.0
+    shift: float = Field(1.0, gt=0)
     """More than 1 spends more of the steps near pure noise, where the layout is settled."""
 
 

@@ -95,11 +95,17 @@ def resume(
 ) -> tuple[Position, dict[str, dict[str, Tensor]]] | None:
     """The last checkpoint that is whole, or None where there is none; damaged ones are said."""
     files.sweep(folder_of(run))
-    for path in newest(run):
+    found = newest(run)
+    for path in found:
         try:
             return load(path, parts)
         except MuybridgeError as error:
             say(f"passing over {path.name}: {error}")
+    if found:
+        raise RunError(
+            f"no checkpoint of {run} can be read",
+            f"restore one, or remove {folder_of(run)} to begin anew",
+        )
     return None
 
 
@@ -115,9 +121,24 @@ def save_best(run: Path, position: Position, loss: float, average: Mapping[str, 
     files.write_json(run / "best.json", {"format": 1, "step": position.step, "loss": loss})
 
 
-def rotate(run: Path, keep: int) -> None:
-    """Removes all but the last `keep` numbered checkpoints, and all but the last best one."""
-    for path in newest(run)[keep:] + sorted(folder_of(run).glob("best-[0-9]*"))[:-1]:
+def best(run: Path) -> Path | None:
+    """The folder of the best weights so far, or None."""
+    if not (run / "best.json").exists():
+        return None
+    step = int(files.read_json(run / "best.json")["step"])
+    path = folder_of(run) / f"best-{step:08d}"
+    return path if path.is_dir() else None
+
+
+def rotate(run: Path, keep: int, step: int) -> None:
+    """Removes all but the last `keep` checkpoints up to `step`, and all best ones but the best.
+
+    Numbered ones beyond `step` are damaged ones that `resume` passed over; they go too.
+    """
+    known = newest(run)
+    good = [path for path in known if path.name <= f"step-{step:08d}"]
+    beaten = [p for p in folder_of(run).glob("best-[0-9]*") if p != best(run)]
+    for path in [p for p in known if p not in good] + good[keep:] + beaten:
         files.remove(path)
 
 
@@ -128,13 +149,13 @@ def find(run: Path, name: str) -> Path:
         RunError: there is none of that name; the message says which there are.
     """
     known = newest(run)
-    best = sorted(folder_of(run).glob("best-[0-9]*"), reverse=True)
+    chosen = best(run)
     if name == "last" and known:
         return known[0]
-    if name == "best" and best:
-        return best[0]
+    if name == "best" and chosen:
+        return chosen
     wanted = f"step-{int(name):08d}" if name.isdigit() else name
-    for path in known + best:
+    for path in known:
         if path.name == wanted:
             return path
     there = [path.name for path in folder_of(run).glob("[!.]*")] if folder_of(run).is_dir() else []

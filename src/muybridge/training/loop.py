@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ..core import distributed, progress
 from ..core.clips import Batch
 from ..core.config import Section
+from ..core.errors import Interrupted
 from ..objectives.base import Loss, Objective
 from . import budget, checkpoint, health, optimizers
 from .average import Average
@@ -31,7 +33,7 @@ class Config(Section):
     """Budget: minutes of this run's own time, all that happens inside the loop counted."""
     epochs: float | None = None
     """Budget: passes over the training clips."""
-    batch: int = 16
+    batch: int = Field(16, ge=1)
     """Clips in an update, over all processes."""
     micro_batch: int | None = None
     """Clips propagated at once, for large models; null for a process's whole share."""
@@ -51,9 +53,9 @@ class Config(Section):
     """Times in the budget that samples are made to look at."""
     save_seconds: float = 60.0
     """Seconds between checkpoints; one is written at the end in any case."""
-    keep: int = 2
+    keep: int = Field(2, ge=1)
     """Checkpoints kept."""
-    log_every: int = 10
+    log_every: int = Field(10, ge=1)
     """Updates between lines of the log."""
     tensorboard: bool = True
     """Write TensorBoard events beside `log.jsonl`."""
@@ -111,9 +113,10 @@ def train(
     """Trains until the budget is spent, going on from the last checkpoint in `run`.
 
     Returns:
-        Where the run stands: short of its budget only after an interrupt, which is saved first.
+        Where the run stands.
 
     Raises:
+        Interrupted: SIGINT or SIGTERM came; the run was saved first.
         RunError: a loss or gradient that is not finite, or a batch that processes cannot share.
     """
     distributed.check_share(config.batch)
@@ -144,7 +147,7 @@ def train(
                 if distributed.rank() == 0:
                     at = Position(step, clock.seconds())
                     checkpoint.save(run, f"step-{step:08d}", at, parts.state())
-                    checkpoint.rotate(run, config.keep)
+                    checkpoint.rotate(run, config.keep, step)
                 saved = seconds
             if done:
                 break
@@ -171,9 +174,11 @@ def train(
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
             advance(to=min(spent, 1.0), note=f"step {step}  loss {facts['loss']:.3f}")
     if monitor:
-        if spent >= 1 and fresh:
+        if spent >= 1:
             monitor.write("end", step, seconds=clock.seconds())
         monitor.close()
+    if spent < 1:
+        raise Interrupted(f"stopped at step {step}, which is saved", "to go on, run it again")
     return Position(step, clock.seconds())
 
 

@@ -100,8 +100,11 @@ class Optimizer:
                 prefix = f"{name}/"
                 # Copied into memory of torch's own alignment: products over tensors that lie as
                 # they did in a file can round otherwise, and the run would not be the same.
+                where = self.parameters[name].device
                 found = {
-                    k[len(prefix) :]: v.clone() for k, v in state.items() if k.startswith(prefix)
+                    k[len(prefix) :]: v.to(where, copy=True)
+                    for k, v in state.items()
+                    if k.startswith(prefix)
                 }
                 if found:
                     optimizer.state[self.parameters[name]] = found
