@@ -37,7 +37,7 @@ def test_hidden_matrices_go_to_muon_and_the_rest_to_adamw() -> None:
     hidden = [theirs["blocks"][0].weight, theirs["blocks"][1].weight]
     rest = [p for p in theirs.parameters() if all(p is not h for h in hidden)]
     muon = torch.optim.Muon(hidden, lr=0.02, momentum=0.95, weight_decay=0.0)
-    adamw = torch.optim.AdamW(rest, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
+    adamw = torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)
     for step in range(4):
         fill(ours, step)
         fill(theirs, step)

@@ -89,7 +89,7 @@ class DiT(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.place.weight, std=0.02)
         if self.label is not None:
-            nn.init.normal_(self.label.weight, std=0.5)
+            nn.init.normal_(self.label.weight, std=0.02)
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
         for name, parameter in self.named_parameters():
             if name.endswith(("modulation.weight", "final.weight", "head.weight")):

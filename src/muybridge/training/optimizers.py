@@ -16,7 +16,7 @@ class Config(Section):
 
     kind: Literal["muon", "adamw"] = "muon"
     """muon: Muon on the matrices of repeated layers, AdamW on the rest; adamw: AdamW on all."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Of AdamW, at its highest."""
     muon_rate: float = 0.02
     """Of Muon, at its highest."""
