@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -141,7 +142,7 @@ class Recipe:
         """A changed copy: `with_("training.batch=8", data="dataset/", minutes=5)`."""
         given = list(changes)
         if data is not None:
-            given.append(f"data.folder={str(data)!r}")
+            given.append(f"data.folder={json.dumps(str(data), ensure_ascii=False)}")
         if minutes is not None:
             given += ["training.steps=null", "training.epochs=null", f"training.minutes={minutes}"]
         return Recipe.from_tree(self.tree(), tuple(given))
@@ -166,6 +167,8 @@ class Recipe:
         if next(iter(given.values())) <= 0:
             name, value = next(iter(given.items()))
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
+        if self.data.frames < 3:
+            raise RecipeError(f"data.frames = {self.data.frames}: motion is judged over 3 or more")
         patch = getattr(self.model.config, "patch", (1, 1, 1))
         sides = {
             "data.frames": self.data.frames,

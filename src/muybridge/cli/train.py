@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def train(
     from ..core.progress import say
     from ..recipe import Recipe, assemble
 
-    given = [f"data.folder={str(data)!r}", *budget(minutes, steps, epochs)]
+    folder = json.dumps(str(data), ensure_ascii=False)  # YAML too, whatever signs are in it
+    given = [f"data.folder={folder}", *budget(minutes, steps, epochs)]
     if seed is not None:
         given.append(f"seed={seed}")
     run = assemble(Recipe.load(recipe, (*given, *changes)), out)

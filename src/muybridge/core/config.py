@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 import yaml
@@ -12,6 +13,11 @@ import yaml
 from .errors import RecipeError, nearest
 
 S = TypeVar("S", bound="Section")
+
+# Numbers that a setting can hold.
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, pydantic.Field(ge=1)]
 
 
 class Section(pydantic.BaseModel):
@@ -48,7 +54,7 @@ def _describe(kind: type[Section], problem: Any, where: str) -> tuple[str, str]:
         owner: Any = kind
         for part in location[:-1]:
             field = owner.model_fields.get(part) if hasattr(owner, "model_fields") else None
-            owner = field.annotation if field else None
+            owner = _section(field.annotation) if field else None
         known = list(getattr(owner, "model_fields", {}))
         close = nearest(location[-1], known)
         prefix = name[: -len(location[-1])]
@@ -62,13 +68,18 @@ def _describe(kind: type[Section], problem: Any, where: str) -> tuple[str, str]:
     return f"{name} = {given!r}: {text}", help_of(kind, location)
 
 
+def _section(annotation: Any) -> Any:
+    """The section's type in an annotation: itself, or of `Section | None`."""
+    choices = typing.get_args(annotation) or (annotation,)
+    return next((c for c in choices if isinstance(c, type) and issubclass(c, Section)), None)
+
+
 def help_of(kind: type[pydantic.BaseModel], location: Sequence[str]) -> str:
     """The docstring of a field as a hint, or ""."""
     field = kind.model_fields.get(location[0]) if location else None
     if field is None:
         return ""
-    inner = field.annotation
-    if len(location) > 1 and isinstance(inner, type) and issubclass(inner, pydantic.BaseModel):
+    if len(location) > 1 and (inner := _section(field.annotation)):
         return help_of(inner, location[1:])
     return (
         f"{location[0]}: {' '.join((field.description or '').split())}" if field.description else ""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import MuybridgeError
+
+_FORBIDDEN = (
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+    errno.ENOTEMPTY,
+)  # fmt: skip
+# Names that `atomic` gives: the thing's own, the writer's process, and "old" for what it replaces.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(?P<old>\.old)?\.tmp")
 
 
 @contextlib.contextmanager
@@ -28,7 +35,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "make room or give an --out on another disk, then run the same command again; "
                 "nothing already saved is lost",
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in _FORBIDDEN:
             raise MuybridgeError(
                 f"{path} cannot be written: {error.strerror}", "give an --out that you may write to"
             ) from error
@@ -54,7 +61,11 @@ def atomic(path: Path) -> Iterator[Path]:
             if path.is_dir() and temporary.is_dir():
                 old = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
                 os.replace(path, old)
-                os.replace(temporary, path)
+                try:
+                    os.replace(temporary, path)
+                except BaseException:
+                    os.replace(old, path)
+                    raise
                 remove(old)
             else:
                 os.replace(temporary, path)
@@ -85,10 +96,32 @@ def remove(path: Path) -> None:
 
 
 def sweep(folder: Path, name: str = "") -> None:
-    """Removes what a killed process left half-written in `folder`: of `name`, or of all files."""
-    if folder.is_dir():
-        for path in folder.glob(f".{glob.escape(name)}.*.tmp" if name else ".*.tmp"):
+    """Removes what a killed process left half-written in `folder`, of `name` alone if it is given;
+    other files, and what a living process is writing, stay. A folder that was moved away for one
+    that never came is put back."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.glob(".*.tmp")):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None or name not in ("", found["name"]) or _alive(int(found["process"])):
+            continue
+        if found["old"] and not (folder / found["name"]).exists():
+            os.replace(path, folder / found["name"])
+        else:
             remove(path)
+
+
+def _alive(process: int) -> bool:
+    """Whether another process of this number runs here."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -117,11 +117,23 @@ def decode(path: Path) -> Iterator[tuple[float, Frames]]:
                 if seconds <= last:
                     continue
                 last = seconds
-                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                turns = round((frame.rotation or 0) / 90) % 4
-                yield seconds, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+                yield (
+                    seconds,
+                    _upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame),
+                )
         except av.error.FFmpegError as error:
             raise DataError(f"{path} breaks off after {max(last, 0):.2f} s ({error})") from error
+
+
+def _upright(picture: Frames, frame: av.VideoFrame) -> Frames:
+    """Applies the display matrix, turns and mirroring: (x, y) is shown at (ax + cy, bx + dy)."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def at_rate(frames: Iterable[tuple[float, Frames]], fps: float) -> Iterator[tuple[float, Frames]]:
@@ -234,8 +246,11 @@ def encode(frames: Frames, fps: float, quality: int = 16, comment: str = "") -> 
         stream.width, stream.height = frames.shape[2], frames.shape[1]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
-        # No B-frames: x264 places them by what its memory held before, and the bytes would differ.
-        stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
+        # No B-frames and no macroblock tree: both look ahead at half size, where x264 reads past a
+        # small picture's edge, so that the bytes would differ by what its memory held before.
+        stream.options = {
+            "crf": str(quality), "preset": "veryfast", "bf": "0", "x264-params": "mbtree=0"
+        }  # fmt: skip
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

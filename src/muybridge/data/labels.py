@@ -59,8 +59,7 @@ def read(path: Path) -> dict[str, Note]:
         )
     notes = {}
     for number, row in enumerate(rows, 1):
-        given = {k: row.get(v) if v else None for k, v in columns.items()}
-        values = {k: "" if v is None else str(v).strip() for k, v in given.items()}
+        values = {k: _text(row.get(v)) if v else "" for k, v in columns.items()}
         if not values["file_name"]:
             raise DataError(
                 f"{path}, row {number}: no file name", "name the video or remove the row"
@@ -84,6 +83,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"labels file {path} cannot be read ({error})", "check the path") from error
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         rows = []
+        # Not splitlines, which also parts lines at characters that JSON may hold as they are.
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
@@ -99,9 +99,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         if None in row:
             raise DataError(
                 f"{path}, row {number} has more values than there are columns",
-                'put captions that hold a comma in "quotes"',
+                "put a value that holds a comma in double quotes",
             )
     return rows
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def of_folders(files: list[Path], footage: Path) -> dict[str, Note]:

@@ -9,11 +9,10 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from ..core import chance
 from ..core.clips import Batch, to_float
-from ..core.config import Section
+from ..core.config import Count, Positive, Section
 from ..core.errors import DataError, RecipeError
 from .store import Clip, Dataset
 
@@ -25,11 +24,11 @@ class Config(Section):
     """The dataset, as `muybridge prepare` made it; `--data` sets it."""
     digest: str = ""
     """Of the dataset, written by `train`: a run goes on only with the data it began with."""
-    frames: int = Field(16, ge=4)
-    """Frames in a clip; four or more."""
-    fps: float = Field(8.0, gt=0)
+    frames: Count = 16
+    """Frames in a clip."""
+    fps: Positive = 8.0
     """Frames per second of a clip; at most what the dataset stores."""
-    size: tuple[int, int] = (64, 64)
+    size: tuple[Count, Count] = (64, 64)
     """Height and width in pixels; the dataset must store this size."""
     flip: bool = False
     """Mirror half of the training clips left to right; wrong where words or labels name a side."""

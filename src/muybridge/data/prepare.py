@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from ..core import files, progress, video
-from ..core.config import Section
+from ..core.config import Count, NotNegative, Positive, Section
 from ..core.device import cores
 from ..core.errors import DataError
 from . import duplicates, labels, splits
@@ -24,16 +23,16 @@ from .store import FORMAT, Dataset
 class Config(Section):
     """How footage becomes a dataset."""
 
-    size: tuple[int, int] = (64, 64)
+    size: tuple[Count, Count] = (64, 64)
     """Stored height and width in pixels, `data.size` where not set; pictures are scaled to cover it
     and their centre is kept."""
-    fps: float = Field(24.0, gt=0)
+    fps: Positive = 24.0
     """Stored frames per second, by presentation time."""
-    min_seconds: float = 1.9
+    min_seconds: NotNegative = 1.9
     """Shorter clips are set aside."""
     min_height: int = 32
     """Footage with a picture smaller than this on its shorter side is set aside."""
-    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    ratios: tuple[Positive, Positive, Positive] = (0.8, 0.1, 0.1)
     """Shares of train, validation and test."""
     seed: int = 0
     """Of the split."""
@@ -129,9 +128,8 @@ def _notes(footage: Path, found: list[Path], given: Path | None) -> dict[str, la
 
 
 def _check_out(out: Path, footage: Path) -> None:
-    if out.is_file() or (
-        out.exists() and not (out / "dataset.json").is_file() and any(out.iterdir())
-    ):
+    ours = not out.exists() or (out / "dataset.json").is_file()
+    if not ours and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"--out {out} exists and is not a dataset", "give a new folder")
     if out.resolve() == footage.resolve() or out.resolve() in footage.resolve().parents:
         raise DataError(f"--out {out} would replace the footage itself", "give a new folder")
@@ -203,7 +201,7 @@ def _judge_frames(item: _Item, frames: video.Frames | None, config: Config) -> N
         first += values.mean(0)
         second += (values**2).mean(0)
     item.moments = (first / len(frames), second / len(frames))
-    item.facts["content"] = hashlib.sha256(frames).hexdigest()
+    item.facts["content"] = hashlib.sha256(frames.data).hexdigest()
     item.frames = frames  # last: what fails above must not be stored
 
 

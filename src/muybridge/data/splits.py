@@ -52,11 +52,17 @@ def split(
             # A piece asked for on two sides goes to the side that must stay unseen.
             chosen[group] = max(asked, key=NAMES.index)
         else:
-            free[Counter(labels[i] for i in indices).most_common(1)[0][0]].append(group)
+            counts = Counter(labels[i] for i in indices)
+            free[min(counts, key=lambda label: (-counts[label], label))].append(group)
+    order = {
+        group: digest_of(seed, min(keys[i] for i in indices)) for group, indices in members.items()
+    }
+    asking = set(chosen)
+    lacking = dict.fromkeys(NAMES, 0.0)
     for _, candidates in sorted(free.items()):
-        candidates.sort(key=lambda group: digest_of(seed, min(keys[i] for i in members[group])))
-        _deal(candidates, members, ratios, chosen)
-    _fill_empty(members, chosen)
+        candidates.sort(key=order.__getitem__)
+        _deal(candidates, members, ratios, chosen, lacking)
+    _fill_empty(members, chosen, asking, order)
     return [chosen[group] for group in groups]
 
 
@@ -65,23 +71,35 @@ def _deal(
     members: dict[int, list[int]],
     ratios: tuple[float, float, float],
     chosen: dict[int, str],
+    lacking: dict[str, float],
 ) -> None:
+    """Deals out the groups of one label; `lacking` passes what a split got too little of from one
+    label on to the next, so that many small labels together keep to the ratios."""
     total = sum(len(members[group]) for group in candidates)
-    lacking = {name: ratio / sum(ratios) * total for name, ratio in zip(NAMES, ratios, strict=True)}
+    for name, ratio in zip(NAMES, ratios, strict=True):
+        lacking[name] += ratio / sum(ratios) * total
     for group in candidates:
         name = max(NAMES, key=lambda name: lacking[name])
         chosen[group] = name
         lacking[name] -= len(members[group])
 
 
-def _fill_empty(members: dict[int, list[int]], chosen: dict[int, str]) -> None:
-    """Moves a smallest group out of the fullest split into one that got none."""
+def _fill_empty(
+    members: dict[int, list[int]], chosen: dict[int, str], asking: set[int], order: dict[int, str]
+) -> None:
+    """Moves a smallest group out of the fullest split into one that got none; a group that asked
+    for its split only where there is no other."""
     for name in NAMES:
         if name not in chosen.values():
             counts = Counter(chosen.values())
-            fullest = counts.most_common(1)[0][0]
-            giver = [group for group in chosen if chosen[group] == fullest]
-            chosen[min(giver, key=lambda group: len(members[group]))] = name
+            given = min(
+                (group for group in chosen if counts[chosen[group]] > 1),
+                key=lambda group: (
+                    group in asking, -counts[chosen[group]], NAMES.index(chosen[group]),
+                    len(members[group]), order[group],
+                ),
+            )  # fmt: skip
+            chosen[given] = name
 
 
 def check(groups: Sequence[int], splits: Sequence[str]) -> None:

@@ -21,7 +21,8 @@ class Copying:
     Attributes:
         nearest: index of the nearest training clip of each, (n,).
         distance: to it, (n,).
-        ratio: that distance over the one to the nearest clip of other footage, (n,).
+        ratio: that distance over the one to the nearest clip of other footage, (n,); 1 where all
+            training clips are of one piece of footage, so that nothing can be said.
     """
 
     nearest: np.ndarray[tuple[int], np.dtype[np.int64]]

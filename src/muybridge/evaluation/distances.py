@@ -72,7 +72,7 @@ def motion(clips: Tensor) -> Features:
     and deviation over time.
 
     Args:
-        clips: float32 (n, time, 3, height, width) in [-1, 1]; four frames or more.
+        clips: float32 (n, time, 3, height, width) in [-1, 1]; three frames or more.
 
     Returns:
         (n, 64) float64.
@@ -83,15 +83,16 @@ def motion(clips: Tensor) -> Features:
     for change in (first, first.diff(dim=1)):
         cells = F.adaptive_avg_pool2d(change.abs(), 4).flatten(2)  # (n, time, 16)
         size = torch.log(cells + 1e-3)
-        rows += [size.mean(1), size.std(1)]
+        rows += [size.mean(1), size.std(1, correction=0)]
     return torch.cat(rows, 1).double().numpy()
 
 
 def distance(generated: Features, real: Features) -> float:
     """Frechet distance after z-scoring both on the real features."""
     mean, std = real.mean(0), real.std(0)
-    # A feature that hardly varies among real clips must not outweigh all others.
-    std = np.maximum(std, 0.1 * np.median(std) + 1e-9)
+    # A feature that never varies among real clips has no deviation to be measured in; it is left
+    # as it is, or the smallest change of it would outweigh all others.
+    std = np.where(std < 1e-4, 1.0, std)
     return frechet((generated - mean) / std, (real - mean) / std)
 
 
@@ -101,15 +102,15 @@ def score(
     generated: Tensor,
     real: Tensor,
     other_real: Tensor,
-    sources: Sequence[str],
     manifest: dict[str, Any],
     draws: int = 50,
+    sources: Sequence[str] = (),
 ) -> Score:
     """One distance with its floor (`other_real` in place of `generated`) and interval.
 
     The interval is the value and 1.96 standard errors by bootstrap: over samples on one side, and
-    on the other over the clips, named in `sources`, that the real windows were cut from, since
-    windows of one clip are not independent.
+    on the other over the clips, named in `sources`, that the real windows were cut from (each its
+    own where none are named), since windows of one clip are not independent.
 
     Raises:
         MuybridgeError: fewer than two clips on a side.
@@ -125,12 +126,13 @@ def score(
     def again(features: Features) -> Features:
         return features[random.integers(len(features), size=len(features))]
 
-    owners = np.asarray(sources)
-    rows = [np.flatnonzero(owners == name) for name in dict.fromkeys(sources)]
+    owners = np.asarray(sources or range(len(true)))
+    rows = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
 
     def again_real() -> Features:
         drawn = random.integers(len(rows), size=len(rows))
-        return true[np.concatenate([rows[i] for i in drawn])]
+        chosen = np.concatenate([rows[i] for i in drawn])
+        return np.asarray(true[chosen])
 
     value = distance(made, true)
     half = 1.96 * standard_error([distance(again(made), again_real()) for _ in range(draws)])

@@ -86,7 +86,9 @@ def evaluate(
         ),
     ]
     scores = [
-        distances.score(name, extract, generated, real.clips, other.clips, sources, common | more)
+        distances.score(
+            name, extract, generated, real.clips, other.clips, common | more, sources=sources
+        )
         for name, extract, more in track(measures, "distances")
     ]
     copied, nearest = _copying(generated, real.clips, train, common)

@@ -189,9 +189,9 @@ class Block(nn.Module):
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, -1)
         qk = _rotate(F.layer_norm(qkv[:, :, :2], qkv.shape[-1:]), turn)
         q, k, v = (part.transpose(1, 2) for part in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
-        mixed = _attention(q, k, v)
-        mixed = self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
-        return mixed
+        mixed = _attention(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
+        made: Tensor = self.out(mixed)
+        return made
 
 
 # Tokens up to which the CPU is faster with the whole table of attention than with torch's fused
@@ -203,8 +203,9 @@ def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k' / sqrt(channels)) v for (batch, heads, tokens, channels)."""
     if q.is_cuda or q.shape[2] > _WHOLE_TABLE:
         return F.scaled_dot_product_attention(q, k, v)
-    table = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return table.softmax(-1, dtype=table.dtype) @ v
+    table: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    mixed: Tensor = table.softmax(-1, dtype=table.dtype) @ v
+    return mixed
 
 
 def _spread(angles: Tensor, dtype: torch.dtype) -> Tensor:
