@@ -10,7 +10,7 @@ MOMENTS, SIDE = 12, 16
 
 # Two clips of one person doing one thing in one place can look alike frame for frame, so likeness
 # of the still part is not enough: what changes over time has to agree as well.
-STILL_LIKENESS = 0.96
+STILL_LIKENESS = 0.945
 MOVING_LIKENESS = 0.80
 # Change below this (a grey level of 255) is noise, and says nothing about likeness.
 MOVING_FLOOR = 0.6
