@@ -232,6 +232,24 @@ def test_sweep_leaves_files_that_are_not_ours(tmp_path: Path, name: str) -> None
     assert (tmp_path / name).read_text() == "someone's"
 
 
+def test_sweep_of_a_name_leaves_other_names(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from muybridge.core import files
+held = [files.atomic(Path(sys.argv[1]) / name) for name in ("one", "other.one", "one.other")]
+for one in held:
+    one.__enter__().write_text("half")
+os._exit(1)
+"""
+    child(code, tmp_path, environment=environment).communicate()
+    left = {path.name.split(".", 1)[1].rsplit(".", 2)[0] for path in tmp_path.iterdir()}
+    assert left == {"one", "other.one", "one.other"}
+    files.sweep(tmp_path, "one")
+    left = {path.name.split(".", 1)[1].rsplit(".", 2)[0] for path in tmp_path.iterdir()}
+    assert left == {"other.one", "one.other"}
+
+
 def test_sweeping_nothing(tmp_path: Path) -> None:
     files.sweep(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()

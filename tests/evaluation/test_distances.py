@@ -114,6 +114,21 @@ def test_distances_are_measured_in_deviations_of_the_real_clips() -> None:
     )
 
 
+def test_a_feature_that_never_varies_does_not_outweigh_the_others() -> None:
+    random = np.random.default_rng(0)
+    real, made = random.normal(size=(30, 3)), random.normal(size=(30, 3))
+    value = distances.distance(made, real)
+    constant = np.full((30, 1), 0.25)
+    off = constant + 1e-7 * random.normal(size=(30, 1))
+    with_constant = distances.distance(np.hstack([made, off]), np.hstack([real, constant]))
+    assert with_constant == pytest.approx(value, rel=1e-3)
+
+
+def test_three_frames_are_enough_for_motion() -> None:
+    clips = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert np.isfinite(distances.motion(clips)).all()
+
+
 @pytest.mark.parametrize("change", ["frozen", "shuffled", "slow", "noisy"])
 def test_wrong_motion_moves_the_motion_distance(
     other: Tensor, motions: tuple[Features, float], change: str
@@ -187,6 +202,26 @@ def test_more_clips_make_a_narrower_interval() -> None:
 
     # Sixteen times as many: about a quarter.
     assert width(800) < 0.5 * width(50)
+
+
+def test_windows_of_one_clip_are_not_independent() -> None:
+    random = torch.Generator().manual_seed(0)
+    clips = torch.randn(12, 1, 3, 1, 1, generator=random).repeat_interleave(10, 0)
+    windows = clips + 0.01 * torch.randn(120, 1, 3, 1, 1, generator=random)
+
+    def extract(clips: Tensor) -> Features:
+        return np.asarray(clips.flatten(1).double().numpy())
+
+    def width(sources: list[str]) -> float:
+        made = torch.randn(2000, 1, 3, 1, 1, generator=torch.Generator().manual_seed(1)) + 1
+        found = distances.score("test", extract, made, windows, made, {}, sources=sources)
+        assert found.interval is not None
+        return found.interval[1] - found.value
+
+    # Twelve clips, not a hundred and twenty: about three times as uncertain.
+    apart = width([])
+    assert width([str(index) for index in range(120)]) == pytest.approx(apart, rel=0.4)
+    assert width([str(index // 10) for index in range(120)]) > 2 * apart
 
 
 @pytest.mark.parametrize(("made", "real"), [(1, 5), (5, 1), (0, 5)])

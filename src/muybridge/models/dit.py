@@ -45,7 +45,8 @@ class Config(Section):
 
 SIZES: dict[str, dict[str, Any]] = {
     "nano": {"width": 128, "depth": 4, "heads": 2},
-    "small": {"width": 256, "depth": 6, "heads": 4},
+    "small": {"width": 192, "depth": 4, "heads": 3},
+    "medium": {"width": 256, "depth": 6, "heads": 4},
     "base": {"width": 768, "depth": 12, "heads": 12},
     "large": {"width": 1024, "depth": 24, "heads": 16},
 }
