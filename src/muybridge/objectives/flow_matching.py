@@ -26,9 +26,9 @@ from .base import Loss, Objective, SampleRequest
 class Config(Section):
     """What is minimised."""
 
-    time_mean: float = 0.8
+    time_mean: float = 2.0
     """Mean of the logit of the share of noise in training (logit-normal, Esser et al. 2024)."""
-    time_std: float = 0.8
+    time_std: float = 1.2
     """Its standard deviation."""
     drop: float = 0.1
     """Share of training clips that are shown without any condition, which guidance needs."""

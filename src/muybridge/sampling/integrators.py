@@ -23,7 +23,7 @@ class Config(Section):
     """Steps from noise to clip."""
     guidance: float = 2.0
     """How strongly text and label are followed; 1 turns guidance off and halves the work."""
-    shift: float = Field(1.0, gt=0)
+    shift: float = Field(5.0, gt=0)
     """More than 1 spends more of the steps near pure noise, where the layout is settled."""
 
 
