@@ -196,8 +196,8 @@ class Block(nn.Module):
 
 
 # Tokens up to which the CPU is faster with the whole table of attention than with torch's fused
-# kernel (by 4 to 7 times at 272 tokens, forward and backward, bf16); beyond, the table grows large.
-_WHOLE_TABLE = 1024
+# kernel, forward and backward in bf16: 3 times at 272, slower from 512 on (`benchmarks/attention.py`).
+_WHOLE_TABLE = 384
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
