@@ -3,7 +3,7 @@
     python benchmarks/loader.py
 
 A second thread that uses torch gets a second team of OpenMP threads; the two teams wait for each
-other, and a training step takes several times as long.
+other, and a training step takes longer: half as long again here, several times on a busy machine.
 """
 
 from __future__ import annotations

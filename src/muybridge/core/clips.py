@@ -59,8 +59,8 @@ def to_float(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """uint8 (..., height, width, 3) to float32 (..., 3, height, width) in [-1, 1].
 
     In numpy, since loaders call it from a thread of their own: torch would start a second team of
-    OpenMP threads there, and the two, waiting for each other, make a training step take several
-    times as long (`benchmarks/loader.py`).
+    OpenMP threads there, and the two would wait for each other: half as much time again for a step
+    on an idle machine, several times as much on a busy one (`benchmarks/loader.py`).
     """
     moved = np.moveaxis(frames, -1, -3)
     made = np.empty(moved.shape, np.float32)

@@ -196,7 +196,8 @@ class Block(nn.Module):
 
 
 # Tokens up to which the CPU is faster with the whole table of attention than with torch's fused
-# kernel, forward and backward in bf16: 3 times at 272, slower from 512 on (`benchmarks/attention.py`).
+# kernel, forward and backward in bf16: 3 times at 272, slower from 512 on; see
+# `benchmarks/attention.py`.
 _WHOLE_TABLE = 384
 
 
