@@ -25,7 +25,7 @@ SMALL = (
     "training.batch=4", "training.minutes=null", "training.steps=6", "training.validations=2",
     "training.previews=1", "training.precision=fp32", "training.threads=1", "sampling.steps=2",
     "evaluation.samples=4", "evaluation.held_out=4", "evaluation.shown=2", "model.text.width=32",
-    # Noise at which a few steps can be seen to teach something: near pure noise nothing can be known.
+    # Noise at which a few steps can be seen to teach something; near pure noise nothing is known.
     "objective.time_mean=0.8", "objective.time_std=0.8", "sampling.shift=1",
 )  # fmt: skip
 
