@@ -392,7 +392,9 @@ def test_pictures_are_scaled_to_cover_without_being_bent(height: int, width: int
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 40), (40, 32), (31, 33)])
-@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (48, 64), (360, 641), (20, 27)])
+@pytest.mark.parametrize(
+    "shape", [(480, 640), (640, 480), (48, 64), (64, 67), (360, 641), (20, 27)]
+)
 def test_mirror_images_are_cropped_alike(shape: tuple[int, int], size: tuple[int, int]) -> None:
     """Or copies that were mirrored would be shifted, and could pass for other footage."""
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)

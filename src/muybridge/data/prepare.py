@@ -211,8 +211,13 @@ def fit(picture: video.Frames, size: tuple[int, int]) -> video.Frames:
 
     height, width = picture.shape[:2]
     scale = max(size[0] / height, size[1] / width)
-    if scale != 1:
-        new = (max(size[1], round(width * scale)), max(size[0], round(height * scale)))
+    # An even rest, so that as much is cropped left as right: a mirrored copy must be cropped
+    # alike, or it is shifted and could pass for other footage.
+    new = tuple(
+        wanted + 2 * round(max(length * scale - wanted, 0) / 2)
+        for length, wanted in ((width, size[1]), (height, size[0]))
+    )
+    if new != (width, height):
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         picture = np.asarray(cv2.resize(picture, new, interpolation=how), np.uint8)
     top, left = (picture.shape[0] - size[0]) // 2, (picture.shape[1] - size[1]) // 2
