@@ -25,7 +25,10 @@ from muybridge.data.caption import (
     most_agreed,
 )
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] a the video of man dog runs jumps in on red blue park".split()
+WORDS = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "the", "video", "of", "man", "dog", "runs", "jumps",
+    "in", "on", "red", "blue", "park",
+]  # fmt: skip
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
 HEADS = SMALL | {"num_attention_heads": 2}
 SIGHT = HEADS | {"image_size": 32, "patch_size": 16}

@@ -20,16 +20,16 @@ Real = npt.NDArray[np.float64]
 Kind = Literal["centre", "motion", "saliency", "people", "faces"]
 
 # Pictures looked at in a second: movement needs neighbours, the rest changes slowly.
-RATES = {"motion": 12.0, "saliency": 4.0, "people": 4.0, "faces": 4.0}
+RATES = {"motion": 8.0, "saliency": 4.0, "people": 4.0, "faces": 4.0}
 # The path follows what changes more slowly than this many times a second ...
-FOLLOWED = 0.4
+FOLLOWED = 0.7
 # ... settles within a sixth of this part of a second where nothing more is seen, and moves by no
 # more than this share of the picture a second.
-HELD, MAX_SPEED = 2.0, 0.5
+HELD, MAX_SPEED = 4.0, 0.5
 # A path that stays within this share of the crop is a constant one: a still camera looks better.
 STILL = 0.15
 # Mean interest of a picture (grey levels) that counts half; a change below `CHANGE` counts nothing.
-HALF_SURE, CHANGE = 0.02, 2.0
+HALF_SURE, CHANGE = 0.05, 2.0
 # Detected people and faces below this score are passed over.
 SCORE = 0.6
 
@@ -97,7 +97,8 @@ def path(
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
     interest = _interest([frames[i] for i in chosen], kind, detector)
     places, trust = _places(interest.sum(2 - axis), shares[axis])
-    trust *= (interest.mean((1, 2)) / (interest.mean((1, 2)) + HALF_SURE)).astype(float)
+    much = (interest.mean((1, 2), dtype=float) / HALF_SURE) ** 2
+    trust *= much / (1 + much)
     smooth = _smooth(places, trust, rate, shares[axis])
     centres[:, axis] = np.interp(np.arange(len(frames)), chosen, smooth)
     return centres
@@ -108,7 +109,7 @@ def _interest(pictures: list[Picture], kind: Kind, detector: str) -> Grey:
     if kind == "motion":
         return _moving(_grey(pictures))
     if kind == "saliency":
-        return np.stack([_standing_out(grey) for grey in _grey(pictures)])
+        return np.stack([_standing_out(grey.astype(np.float32)) for grey in _grey(pictures)])
     find = _people(detector) if kind == "people" else _faces(detector)
     maps = []
     for picture in pictures:
@@ -118,89 +119,101 @@ def _interest(pictures: list[Picture], kind: Kind, detector: str) -> Grey:
     return np.stack(maps)
 
 
-def _grey(pictures: list[Picture]) -> Grey:
+def _grey(pictures: list[Picture]) -> Picture:
     import cv2
 
     height, width = pictures[0].shape[:2]
     scale = min(1.0, lines("motion") / height)
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in pictures]
-    if size != (width, height):
-        greys = [
-            np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
-            for grey in greys
-        ]
-    return np.stack(greys)
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    # Shrunk by INTER_AREA, of which a mirrored picture is the mirrored one.
+    smaller = (
+        picture
+        if size == (width, height)
+        else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        for picture in pictures
+    )
+    return np.stack([cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in smaller])
 
 
 # --- movement ------------------------------------------------------------------------------------
 
 
-def _moving(greys: Grey) -> Grey:
-    """What moves against the background, the camera's own shift taken out.
+def _moving(greys: Picture) -> Grey:
+    """What moves against the background, the camera's own movement taken out, at half the size.
 
     A place counts where it differs from the picture before and from the one after: the difference
     of two pictures alone also shows where the subject was, or will be.
     """
     import cv2
 
-    if len(greys) < 2:
-        return np.zeros_like(greys)
-    # A lamp that flickers is no movement.
-    greys = greys - greys.mean((1, 2), keepdims=True)
-    low, high = _neighbourhood(greys)
-    taper = cv2.createHanningWindow(greys.shape[:0:-1], cv2.CV_32F)
-    found = np.full_like(greys, np.inf)
-    for i in range(len(greys) - 1):
-        shift = _shift(greys[i], greys[i + 1], taper)
-        for at, of, way in ((i + 1, i, 1), (i, i + 1, -1)):
-            outside = np.maximum(
-                greys[at] - _moved(high[of], shift, way), _moved(low[of], shift, way) - greys[at]
+    height, width = greys.shape[1:]
+    found = np.full_like(greys, 255 if len(greys) > 1 else 0)
+    bounds = [_neighbourhood(grey) for grey in greys]
+    for i, camera in enumerate(_camera(greys)):
+        for at, of, way in ((i + 1, i, 0), (i, i + 1, cv2.WARP_INVERSE_MAP)):
+            low, high = (
+                cv2.warpAffine(
+                    bound,
+                    camera,
+                    (width, height),
+                    flags=cv2.INTER_LINEAR | way,
+                    borderValue=unknown,
+                )
+                for bound, unknown in zip(bounds[of], (0, 255), strict=True)
             )
-            # What has just come into the picture differs from nothing.
-            found[at] = np.fmin(found[at], np.nan_to_num(np.maximum(outside, 0), nan=0.0))
-    result = np.stack([cv2.blur(one, (3, 3)) for one in found])
-    noise = np.median(result[:, ::2, ::2], axis=(1, 2), keepdims=True)
+            # Subtraction stops at 0: of the two, one at most is more.
+            beyond = cv2.add(cv2.subtract(greys[at], high), cv2.subtract(low, greys[at]))
+            found[at] = cv2.min(found[at], beyond)
+    # The rim has come into the picture by a part of a pixel.
+    found[:, [0, -1]], found[:, :, [0, -1]] = 0, 0
+    half = (width // 2, height // 2)
+    result = np.stack([cv2.resize(one, half, interpolation=cv2.INTER_AREA) for one in found * 1.0])
+    noise = np.median(result, axis=(1, 2), keepdims=True)
     return np.asarray(np.maximum(result - 4 * noise - CHANGE, 0), np.float32)
 
 
-def _neighbourhood(greys: Grey) -> tuple[Grey, Grey]:
-    """Bounds of each place over half a pixel around it: a camera that turns or zooms, or a shift
-    between pixels, changes no place beyond them."""
+def _neighbourhood(grey: Picture) -> tuple[Any, Any]:
+    """The least and the most over half a pixel around each place: between them lies what a shift by
+    a part of a pixel, or a little turn or zoom, makes of it."""
     import cv2
 
-    kernel = np.ones((3, 3), np.uint8)
-    low = np.stack([cv2.erode(grey, kernel) for grey in greys])
-    high = np.stack([cv2.dilate(grey, kernel) for grey in greys])
-    return (low + greys) / 2, (high + greys) / 2
+    square = np.ones((3, 3), np.uint8)
+    low, high = cv2.erode(grey, square), cv2.dilate(grey, square)
+    return cv2.addWeighted(low, 0.5, grey, 0.5, 0), cv2.addWeighted(high, 0.5, grey, 0.5, 0)
 
 
-def _shift(first: Grey, second: Grey, taper: Any) -> tuple[float, float]:
-    """How far (x, y) the background of `first` has moved in `second`, in pixels."""
+def _camera(greys: Picture) -> Real:
+    """How the background goes from each picture to the next: affine maps (pictures - 1, 2, 3).
+
+    The points of a grid are followed (Lucas & Kanade 1981, through a pyramid), and the map that
+    most of them agree on is found by reweighted least squares (Geman & McClure 1987).
+    """
     import cv2
 
-    (x, y), _ = cv2.phaseCorrelate(first, second, taper)
-    if max(abs(x) / first.shape[1], abs(y) / first.shape[0]) > 0.3:
-        return 0.0, 0.0
-
-    def error(shift: tuple[float, float]) -> float:
-        # A bound on each place's part, so that a large subject does not decide.
-        return float(np.nanmean(np.minimum(np.abs(_moved(first, shift, 1) - second), 20)))
-
-    return (x, y) if error((x, y)) < error((0.0, 0.0)) else (0.0, 0.0)
-
-
-def _moved(grey: Grey, shift: tuple[float, float], way: int) -> Grey:
-    """The picture shifted by `way` times `shift`; NaN where it shows nothing."""
-    import cv2
-
-    matrix = np.array([[1, 0, way * shift[0]], [0, 1, way * shift[1]]])
-    size = grey.shape[::-1]
-    moved = cv2.warpAffine(grey, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-    x, y = (math.copysign(math.ceil(abs(way * one) - 1e-3), way * one) for one in shift)
-    moved[slice(0, int(y)) if y > 0 else slice(len(moved) + int(y), None)] = np.nan
-    moved[:, slice(0, int(x)) if x > 0 else slice(moved.shape[1] + int(x), None)] = np.nan
-    return np.asarray(moved, np.float32)
+    height, width = greys.shape[1:]
+    rows, columns = (np.linspace(6, side - 7, max(2, side // 11)) for side in (height, width))
+    points = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 1, 2).astype(np.float32)
+    shifts = np.zeros((len(greys) - 1, len(points), 2))
+    found = np.zeros(shifts.shape[:2])
+    for i in range(len(shifts)):
+        ends, status, _ = cv2.calcOpticalFlowPyrLK(
+            greys[i], greys[i + 1], points, points.copy(), winSize=(9, 9), maxLevel=2,
+            criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 0.02),
+        )  # fmt: skip
+        shifts[i], found[i] = (ends - points)[:, 0], status[:, 0]
+    middle, unit = np.array([width - 1, height - 1]) / 2, width / 2
+    known = np.concatenate([np.ones((len(points), 1)), (points[:, 0] - middle) / unit], 1)
+    fits = np.zeros((len(shifts), 3, 2))
+    fits[:, 0] = np.median(shifts, axis=1)
+    for scale in (2.0, 1.0, 0.5, 0.5):  # pixels by which a point may be off and still count
+        off = ((shifts - known @ fits) ** 2).sum(2)
+        weights = found / (1 + off / scale**2) ** 2
+        weighted = known.T * weights[:, None]
+        # Where few points agree, a plain shift is believed before a turn or a zoom.
+        fits = np.linalg.solve(weighted @ known + np.diag([1e-3, 1.0, 1.0]), weighted @ shifts)
+    turn = fits[:, 1:].swapaxes(1, 2) / unit
+    maps = np.concatenate([turn, (fits[:, 0] - turn @ middle)[..., None]], 2)
+    return np.asarray(maps + np.eye(2, 3), np.float64)
 
 
 # --- what stands out -----------------------------------------------------------------------------
@@ -345,7 +358,7 @@ def _least_acceleration(places: Real, weights: Real, rate: float, stiffness: flo
     count = len(places)
     drag = (rate / (2 * math.pi * HELD)) ** 2
     bands = np.zeros((3, count))  # of the symmetric matrix: the diagonal, and the two below it
-    bands[0] = weights + 1e-3
+    bands[0] = weights + 2e-3
     for kernel, weight in (((1, -1), drag), ((1, -2, 1), stiffness)):
         terms = count - len(kernel) + 1
         for i, first in enumerate(kernel):
