@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from muybridge.core.errors import MuybridgeError, RecipeError
 from muybridge.core.video import Frames, read_video
-from muybridge.data.subject import Kind, Real, lines, path, window
+from muybridge.data.subject import Kind, Real, path, shorter_side, window
 
 HEIGHT, WIDTH, FPS, FRAMES = 64, 114, 24, 96
 SQUARE = (1, 1)
@@ -206,7 +206,7 @@ def test_detected_faces_are_followed_both_ways_round(
     found = path(clip, SQUARE, "faces", str(tmp_path / "faces.onnx"), FPS)
     assert np.abs(found[:, 1] - truth).max() < 0.05
     assert len(looked) == 2 * 17  # four times a second, each also mirrored
-    assert lines("faces") > lines("motion")
+    assert shorter_side("faces") > shorter_side("motion")
 
 
 def test_a_signer_is_in_the_crop_of_a_real_film(shared: Path) -> None:

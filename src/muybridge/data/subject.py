@@ -45,8 +45,8 @@ class Config(Section):
     faces, the ONNX file of a YuNet face detector (face_detection_yunet_2023mar.onnx)."""
 
 
-def lines(kind: Kind) -> int:
-    """The height in pixels at which pictures are best given to `path`."""
+def shorter_side(kind: Kind) -> int:
+    """The length in pixels of the shorter side of pictures as they are best given to `path`."""
     return 360 if kind in ("people", "faces") else 64
 
 
@@ -70,7 +70,8 @@ def path(
     middle.
 
     Args:
-        frames: uint8 RGB pictures (height, width, 3) of one size, about `lines(kind)` high.
+        frames: uint8 RGB pictures (height, width, 3) of one size, their shorter side about
+            `shorter_side(kind)`.
         aspect: height and width of the crop; only their ratio counts.
         kind: what is followed, see `Config`.
         detector: see `Config`.
@@ -94,13 +95,14 @@ def path(
         return centres
     rate = min(RATES[kind], fps)
     count = math.ceil((len(frames) - 1) * rate / fps) + 1
-    chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
-    interest = _interest([frames[i] for i in chosen], kind, detector)
+    moments = np.linspace(0, len(frames) - 1, count)
+    chosen = [frames[i] for i in moments.round().astype(int)]
+    interest = _interest(chosen, kind, detector)
     places, trust = _places(interest.sum(2 - axis), shares[axis])
     much = (interest.mean((1, 2), dtype=float) / HALF_SURE) ** 2
     trust *= much / (1 + much)
     smooth = _smooth(places, trust, rate, shares[axis])
-    centres[:, axis] = np.interp(np.arange(len(frames)), chosen, smooth)
+    centres[:, axis] = np.interp(np.arange(len(frames)), moments, smooth)
     return centres
 
 
@@ -123,7 +125,7 @@ def _grey(pictures: list[Picture]) -> Picture:
     import cv2
 
     height, width = pictures[0].shape[:2]
-    scale = min(1.0, lines("motion") / height)
+    scale = min(1.0, shorter_side("motion") / min(height, width))
     size = (max(16, round(width * scale)), max(16, round(height * scale)))
     # Shrunk by INTER_AREA, of which a mirrored picture is the mirrored one.
     smaller = (
@@ -147,6 +149,8 @@ def _moving(greys: Picture) -> Grey:
     import cv2
 
     height, width = greys.shape[1:]
+    # Softened, so that a camera's noise does not pass for movement.
+    greys = np.stack([cv2.GaussianBlur(grey, (3, 3), 0) for grey in greys])
     found = np.full_like(greys, 255 if len(greys) > 1 else 0)
     bounds = [_neighbourhood(grey) for grey in greys]
     for i, camera in enumerate(_camera(greys)):
@@ -169,7 +173,7 @@ def _moving(greys: Picture) -> Grey:
     half = (width // 2, height // 2)
     result = np.stack([cv2.resize(one, half, interpolation=cv2.INTER_AREA) for one in found * 1.0])
     noise = np.median(result, axis=(1, 2), keepdims=True)
-    return np.asarray(np.maximum(result - 4 * noise - CHANGE, 0), np.float32)
+    return np.asarray(np.maximum(result - 6 * noise - CHANGE, 0), np.float32)
 
 
 def _neighbourhood(grey: Picture) -> tuple[Any, Any]:
