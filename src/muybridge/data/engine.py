@@ -14,7 +14,9 @@ import dataclasses
 import importlib
 import itertools
 import json
+import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Generator, Iterable, Iterator
@@ -274,20 +276,23 @@ def _on_ray(stage: Stage, keyed: Iterator[Keyed], workers: int) -> Done:
                 items.setdefault(key, json.dumps(record, default=os.fspath))
             rows = [{"key": key, "record": record} for key, record in items.items()]
             blocks = min(len(rows), max(_WINDOW // 16, 4 * workers))
-            done = ray.data.from_items(rows, override_num_blocks=blocks)
-            stream = iter(done.map(_in_ray, fn_kwargs={"stage": stage}).iter_rows())
+            data = ray.data.from_items(rows, override_num_blocks=blocks)
+            data = data.map(_in_ray, fn_kwargs={"stage": stage, "paths": list(sys.path)})
             outcomes: dict[str, Outcome] = {}
-            for key, record in window:
-                while key not in outcomes:
-                    row = next(stream)
-                    outcomes[row["key"]] = json.loads(row["outcome"])
-                yield key, record, outcomes[key]
+            with contextlib.closing(iter(data.iter_rows())) as done:
+                for key, record in window:
+                    while key not in outcomes:
+                        row = next(done)
+                        outcomes[row["key"]] = json.loads(row["outcome"])
+                    yield key, record, outcomes[key]
 
 
-def _in_ray(row: dict[str, str], stage: Stage) -> dict[str, str]:
+def _in_ray(row: dict[str, str], stage: Stage, paths: list[str]) -> dict[str, str]:
     """One item, in a process of Ray. Not the stage itself: that one sweeps, and this process may be
     on a machine that cannot tell the living processes of the others."""
-    outcome = _attempt(stage, row["key"], json.loads(row["record"]), _own_guard())
+    guard = _own_guard()
+    guard.paths = paths
+    outcome = _attempt(stage, row["key"], json.loads(row["record"]), guard)
     return {"key": row["key"], "outcome": json.dumps(outcome)}
 
 
@@ -305,6 +310,9 @@ def _cluster(ray: Any, workers: int) -> Iterator[None]:
     """Ray as it is, or one started here without network, dashboard or talk."""
     context = ray.data.DataContext.get_current()
     bars, context.enable_progress_bars = context.enable_progress_bars, False
+    talk = logging.getLogger("ray.data")
+    level = talk.level
+    talk.setLevel(logging.ERROR)
     begun = not ray.is_initialized()
     try:
         if begun and "RAY_ADDRESS" in os.environ:
@@ -317,6 +325,7 @@ def _cluster(ray: Any, workers: int) -> Iterator[None]:
             )  # fmt: skip
         yield
     finally:
-        context.enable_progress_bars = bars
         if begun:
             ray.shutdown()
+        context.enable_progress_bars = bars
+        talk.setLevel(level)

@@ -53,9 +53,11 @@ class Guard:
     """Owns one child process: starts it when it is needed and replaces it when it is broken.
 
     For one thread, which must outlive its use: Linux ends the child with the thread that began it.
+    The child's sys.path is `paths`, or that of this process if it is None.
     """
 
     def __init__(self) -> None:
+        self.paths: list[str] | None = None
         self.stopped = False
         self._process: subprocess.Popen[bytes] | None = None
         self._place: Place | None = None
@@ -117,7 +119,7 @@ class Guard:
 
     def _make_ready(self) -> bool:
         """Sees to it that a child waits; whether it is one that has done nothing yet."""
-        place = (list(sys.path), os.getcwd(), os.getpid())
+        place = (list(self.paths or sys.path), os.getcwd(), os.getpid())
         if self._process is None or self._place != place:
             self.close()
             self._start(place)
