@@ -1,0 +1,1 @@
+"""Where a dataset's frames come from: memory-mapped RGB or YUV made of its videos, or those."""
