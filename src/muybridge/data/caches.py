@@ -1,7 +1,7 @@
 """Where a dataset's frames come from: memory-mapped RGB or YUV made of its videos, or those.
 
-A cache is one file of all frames of all clips, `cache/KIND-KEY/frames.u8`. Its key says which videos,
-in which order, it was made of, so it is never taken for that of another content.
+A cache is one file of all frames of all clips, `cache/KIND-KEY/frames.u8`. Its key says of which
+videos, in which order, it was made, so it is never taken for that of another content.
 """
 
 from __future__ import annotations

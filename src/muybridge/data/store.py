@@ -264,20 +264,26 @@ def _write_split(
         (made / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
+def record(clip: Clip, fps: float) -> dict[str, Any]:
+    """What is known of a clip, as JSON has it: kinds of frames as runs that tell of all of them."""
+    runs = [(kind, len(list(same))) for kind, same in groupby(clip.kinds or bytes(clip.frames))]
+    return {
+        **{name: getattr(clip, name) for name in _TYPES},
+        "fps": float(fps),
+        "objects": list(clip.objects),
+        "kinds": [{"kind": KINDS[kind], "frames": count} for kind, count in runs],
+    }
+
+
 def _line(clip: Clip, fps: float) -> dict[str, Any]:
     """A clip as a line of `metadata.jsonl`.
 
     Every value has one type in every line: readers take a column's type from the first lines they
-    see, and an empty list has none. So objects are joined, and kinds always tell of all frames.
+    see, and an empty list has none. So the names of objects are joined.
     """
-    runs = [(kind, len(list(same))) for kind, same in groupby(clip.kinds or bytes(clip.frames))]
-    return {
-        "file_name": PurePosixPath(clip.file).relative_to(clip.split).as_posix(),
-        **{name: getattr(clip, name) for name in _TYPES},
-        "fps": float(fps),
-        "objects": SEPARATOR.join(clip.objects),
-        "kinds": [{"kind": KINDS[kind], "frames": count} for kind, count in runs],
-    }
+    name = PurePosixPath(clip.file).relative_to(clip.split).as_posix()
+    objects = SEPARATOR.join(clip.objects)
+    return {"file_name": name, **record(clip, fps), "objects": objects}
 
 
 def _clip(line: dict[str, Any], split: str) -> Clip:
