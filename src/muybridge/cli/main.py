@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import check, evaluate, generate, prepare, quickstart, recipes, report, stage, train
+from . import check, evaluate, export, generate, prepare, quickstart, recipes, report, stage, train
 
 app = typer.Typer(
     name="muybridge",
@@ -21,6 +21,7 @@ for _verb in (
     stage.stage,
     check.check,
     prepare.prepare,
+    export.export,
     train.train,
     generate.generate,
     evaluate.evaluate,
