@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..core.errors import DataError, nearest
 from ..core.progress import say
 from ..core.video import SUFFIXES
-from .label_files import Note, read, split_named, ucf_class
+from .label_files import Note, read, split_named
 
 __all__ = [
     "FOUND_BY_ITSELF", "Note", "boundaries", "check", "find", "fitted", "gather", "of_clip",
@@ -144,11 +144,11 @@ def _match(paths: Sequence[Path], footage: Path, notes: dict[str, list[Note]]) -
         for said, own in read(path).items():
             rows, first = rows + 1, first or said
             named = _named(said, base, notes, index)
-            cut = [_of_excerpt(name, said, own) for name in named]
-            if len(named) == 1 or all(part is not own for part in cut):
-                for name, part in zip(named, cut, strict=True):
-                    notes[name] += part
-            absent, unclear = absent + (not named), unclear + (len(named) > 1 and own in cut)
+            excerpts = all(_is_excerpt(name, said) for name in named)
+            if len(named) == 1 or excerpts:
+                for name in named:
+                    notes[name] += _of_excerpt(name, own) if excerpts else own
+            absent, unclear = absent + (not named), unclear + (len(named) > 1 and not excerpts)
     told = ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3} more" if paths[3:] else "")
     if absent == rows and notes:
         raise DataError(
@@ -189,13 +189,15 @@ def _stem(name: str) -> str:
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
-def _of_excerpt(name: str, said: str, own: list[Note]) -> list[Note]:
+def _is_excerpt(name: str, said: str) -> bool:
+    match = _EXCERPT.fullmatch(_stem(name))
+    return bool(match) and _stem(said) == match[1]
+
+
+def _of_excerpt(name: str, own: list[Note]) -> list[Note]:
     """Of a file that was cut from a video by its id and times, the row with those times, which then
     holds for all of the file."""
-    match = _EXCERPT.fullmatch(_stem(name))
-    if not match or _stem(said) != match[1]:
-        return own
-    times = (float(match[2]), float(match[3]))
+    times = tuple(float(number) for number in _stem(name).split("_")[-2:])
     same = [note for note in own if (note.start, note.end) == times] or own
     return [replace(note, start=None, end=None) for note in same]
 
@@ -226,7 +228,7 @@ def fitted(notes: Sequence[Note], seconds: float) -> list[Note]:
 
 
 def of_clip(notes: Sequence[Note], start: float, end: float) -> Note:
-    """What holds for the clip from `start` to `end` seconds of its file; it has no times of its own.
+    """What holds for the clip from `start` to `end` seconds of its file, as a note without times.
 
     A note without times holds for all, one with times where it covers at least half of the clip.
     Of several captions, and of several labels, one stands: written for a stretch before written for
@@ -368,7 +370,7 @@ def _closest(name: str, known: Sequence[str]) -> str:
 
 
 def _near(first: str, second: str) -> bool:
-    """Whether one is the other but for a letter, or two in a long word; numbers tell names apart."""
+    """Whether one is the other but for a letter or, in a long word, two; numbers must agree."""
     allowed = min(len(first), len(second)) // 4
     if re.findall(r"\d+", first) != re.findall(r"\d+", second):
         return False
