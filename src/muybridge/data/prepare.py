@@ -1,55 +1,72 @@
-"""Footage in, dataset out: probe, decode by time, resize, group, split, measure, store."""
+"""Footage in, dataset out: find, read in guarded stages, group copies, label, split, store."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import files, progress, video
-from ..core.config import Count, NotNegative, Positive, Section
-from ..core.device import cores
+from ..core import files, progress
+from ..core.config import NotNegative, Positive
 from ..core.errors import DataError
-from . import duplicates, labels, splits
-from .store import FORMAT, Dataset
+from . import caption, collect, duplicates, engine, labels, overview, reading, splits, store
+from .store import Clip, Dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Config", "Survey", "dry_run", "prepare"]
 
 
-class Config(Section):
+class Config(reading.Config):
     """How footage becomes a dataset."""
 
-    size: tuple[Count, Count] = (64, 64)
-    """Stored height and width in pixels, `data.size` where not set; pictures are scaled to cover it
-    and their centre is kept."""
-    fps: Positive = 24.0
-    """Stored frames per second, by presentation time."""
-    min_seconds: NotNegative = 1.9
-    """Shorter clips are set aside."""
-    min_height: int = 32
-    """Footage with a picture smaller than this on its shorter side is set aside."""
-    ratios: tuple[Positive, Positive, Positive] = (0.8, 0.1, 0.1)
+    ratios: tuple[Positive, NotNegative, NotNegative] = (0.8, 0.1, 0.1)
     """Shares of train, validation and test."""
     seed: int = 0
     """Of the split."""
+    vocabulary: tuple[str, ...] = ()
+    """The labels there should be; others are warned of."""
+    caption: caption.Config = caption.Config()
+    """Captions by a pretrained model, for clips that have none."""
+    objects: caption.ObjectsConfig = caption.ObjectsConfig()
+    """Names of objects by a pretrained model, for clips that have none."""
+    deadline: Positive = 60.0
+    """Seconds that reading one file may take, and two more for each MiB of it."""
+    memory: Positive = 4.0
+    """GiB of memory that reading one file may take."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The settings that a file's clips depend on."""
+        kept = reading.Config.model_fields
+        return {n: v for n, v in self.model_dump(mode="json").items() if n in kept}
 
 
-@dataclass
-class _Item:
-    """One file on its way; `reason` says why it is set aside."""
+@dataclass(frozen=True)
+class Survey:
+    """All files, read.
 
-    path: Path
-    name: str
-    reason: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-    digest: str = ""
-    frames: video.Frames | None = None
-    signature: duplicates.Signature | None = None
-    moments: tuple[Any, Any] | None = None
+    Attributes:
+        work: the folder they were read into.
+        items: what reading each file gave, see `reading.read`.
+        folders: where its clips lie.
+        notes: what is known of it.
+    """
+
+    work: Path
+    items: list[dict[str, Any]]
+    folders: list[Path]
+    notes: list[list[labels.Note]]
+
+    @property
+    def clips(self) -> list[tuple[int, int]]:
+        """(file, clip of it), in order."""
+        return [(i, n) for i, item in enumerate(self.items) for n in range(len(item["clips"]))]
 
 
 def prepare(
@@ -57,74 +74,57 @@ def prepare(
     out: str | Path,
     labels_file: str | Path | None = None,
     config: Config | None = None,
+    engine: str = "local",
 ) -> Dataset:
-    """Makes a dataset of a folder of clips.
+    """Makes a dataset of a folder of footage. A call that was cut off goes on where it was.
 
     Args:
         footage: folder, searched through all its subfolders.
-        out: the dataset's folder, made anew; it appears when it is whole.
-        labels_file: CSV or JSONL of captions and labels; without it, one lying in `footage` is
-            used, else the names of class folders.
+        out: the dataset's folder. It appears when it is whole; until then, and after a call that
+            was cut off, what is done lies in `out.unfinished`. An older dataset there is replaced,
+            what it shares with the new one is not done again, and its footage stays in its split.
+        labels_file: labels of a form that `label_files` reads; without it, those lying in `footage`
+            are used, else the names of folders.
         config: see `Config`.
+        engine: "local", or "ray" for Ray Data.
 
     Raises:
         DataError: no video, no clip that can be used, or too few independent pieces to split.
         MuybridgeError: `out` holds something else, or the disk is full.
     """
-    config = config or Config()
-    footage, out = Path(footage), Path(out)
-    found = scan(footage)
-    notes = _notes(footage, found, Path(labels_file) if labels_file else None)
+    config, footage, out = config or Config(), Path(footage), Path(out)
     _check_out(out, footage)
     files.sweep(out.parent, out.name)
-    with files.atomic(out) as folder:
-        folder.mkdir()
-        items = _store_frames(found, footage, config, folder / "frames.u8")
-        _index(items, notes, config, footage, folder)
+    with files.locked(_work(out), "dataset"):
+        survey = _survey(footage, out, labels_file, config, engine)
+        _store(survey, footage, out, config)
+        (survey.work / ".lock").unlink(missing_ok=True)
+        collect.put(survey.work, out)
     return Dataset.open(out)
 
 
-def scan(footage: Path) -> list[Path]:
-    """Video files under a folder, sorted.
+def dry_run(
+    footage: str | Path,
+    out: str | Path,
+    labels_file: str | Path | None = None,
+    config: Config | None = None,
+    engine: str = "local",
+) -> tuple[Path, dict[str, Any]]:
+    """Reads the footage as `prepare` would and says what would become of it; makes no dataset.
 
-    Raises:
-        DataError: the folder is absent or holds no video.
+    Returns:
+        The folder of the overview, and the overview. A later `prepare` goes on from there.
     """
-    if not footage.is_dir():
-        raise DataError(
-            f"footage {str(footage)!r} is not a folder", "give the folder that holds the videos"
-        )
-    found = sorted(
-        p for p in footage.rglob("*") if p.suffix.lower() in video.SUFFIXES and p.is_file()
-    )
-    if not found:
-        others = Counter(p.suffix.lower() or "no suffix" for p in footage.rglob("*") if p.is_file())
-        seen = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(4))
-        raise DataError(
-            f"{footage} holds no video ({seen or 'it is empty'})",
-            f"videos are files named {' '.join(sorted(video.SUFFIXES)[:8])} ...; "
-            "for footage to try things on: muybridge stage --out footage --count 400",
-        )
-    return found
+    config, footage, out = config or Config(), Path(footage), Path(out)
+    _check_out(out, footage)
+    with files.locked(_work(out), "dataset"):
+        survey = _survey(footage, out, labels_file, config, engine)
+        found = overview.write(survey.work, survey.items, survey.folders, None, config.reading)
+    return survey.work, found
 
 
-def _notes(footage: Path, found: list[Path], given: Path | None) -> dict[str, labels.Note]:
-    source = given or labels.find(footage)
-    if source is None:
-        return labels.of_folders(found, footage)
-    notes = labels.read(source)
-    names = {path.relative_to(footage).as_posix() for path in found}
-    if not names & notes.keys():
-        raise DataError(
-            f"{source} names none of the {len(names)} videos in {footage}: it says "
-            f"{next(iter(notes))!r}, the folder has {min(names)!r}",
-            "file names are relative to the footage folder",
-        )
-    absent = len(notes.keys() - names)
-    progress.say(
-        f"labels: {source}" + (f" ({absent} of its rows name no video here)" if absent else "")
-    )
-    return notes
+def _work(out: Path) -> Path:
+    return out.with_name(out.name + ".unfinished")
 
 
 def _check_out(out: Path, footage: Path) -> None:
@@ -135,178 +135,206 @@ def _check_out(out: Path, footage: Path) -> None:
         raise DataError(f"--out {out} would replace the footage itself", "give a new folder")
 
 
-def _store_frames(found: list[Path], footage: Path, config: Config, target: Path) -> list[_Item]:
-    """Decodes on all cores and appends the kept clips' frames to `target`, in order of name."""
+def _survey(
+    footage: Path, out: Path, labels_file: str | Path | None, config: Config, how: str
+) -> Survey:
+    """Finds and reads all files."""
+    work = _work(out)
+    found = collect.scan(footage, (out, work))
+    names = [collect.readable(path, footage) for path in found]
+    known = labels.gather(found, footage, Path(labels_file) if labels_file else None)
+    notes = [known.get(path.relative_to(footage).as_posix(), []) for path in found]
+    for warning in labels.check(dict(zip(names, notes, strict=True)), config.vocabulary or None):
+        progress.say(f"labels: {warning}")
+    stage = engine.Stage(
+        "muybridge.data.reading:read", config.reading, reading.VERSION, config.deadline, 2.0,
+        config.memory, work / "items",
+    )  # fmt: skip
+    records = collect.records(found, names, [labels.boundaries(own) for own in notes])
+    able = [record for record in records if not record.get("reason")]
+    keys = [stage.key(record) for record in able]
+    collect.take_over(out / "items", stage.store, keys)
+    done = engine.run(stage, able, how)
+    results = iter(progress.track(done, "read", len(able)))
     items = []
-    with target.open("wb") as stream, ThreadPoolExecutor(cores()) as pool:
-        work = _ahead(pool, found, footage, config)
-        for item in progress.track(work, "decode", len(found)):
-            if item.frames is not None:
-                with files.disk_errors(target):
-                    stream.write(item.frames.data)
-                item.facts["frames"] = len(item.frames)
-                item.frames = None
-            items.append(item)
-    return items
+    for record in records:
+        result = {"name": record["name"], **record} if record.get("reason") else next(results)[0]
+        items.append(_whole(result, record))
+    return Survey(work, items, [stage.store / item.get("key", "-") for item in items], notes)
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, found: list[Path], footage: Path, config: Config
-) -> Iterator[_Item]:
-    """Maps in order, few files ahead: memory grows with the cores, not with the folder."""
-    pending = []
-    for path in found:
-        name = path.relative_to(footage).as_posix()
-        pending.append(pool.submit(_read, path, name, config))
-        if len(pending) > 2 * cores():
-            yield pending.pop(0).result()
-    for future in pending:
-        yield future.result()
+def _whole(result: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """A file's record with all that `reading.read` gives, also where reading it failed."""
+    empty: dict[str, Any] = {"facts": {}, "figures": {}, "parts": [], "clips": [], "reason": ""}
+    return empty | result | {"name": record["name"], "digest": record["digest"]}
 
 
-def _read(path: Path, name: str, config: Config) -> _Item:
-    item = _Item(path, name)
-    try:
-        item.facts = vars(video.probe(path))
-        _judge_probe(item, config)
-        if not item.reason:
-            item.digest = files.digest(path)
-            frames = [fit(p, config.size) for _, p in video.at_rate(video.decode(path), config.fps)]
-            _judge_frames(item, np.stack(frames) if frames else None, config)
-    except DataError as error:
-        item.reason = error.message
-    except Exception as error:  # one file's trouble, whatever it is, must not end the others' work
-        item.reason = f"{type(error).__name__}: {error}"
-    return item
-
-
-def _judge_probe(item: _Item, config: Config) -> None:
-    shorter = min(item.facts["width"], item.facts["height"])
-    if shorter < config.min_height:
-        item.reason = (
-            f"picture too small: {shorter} pixels, prepare.min_height = {config.min_height}"
+def _store(survey: Survey, footage: Path, out: Path, config: Config) -> None:
+    """Groups, labels, splits, and writes the dataset into the folder of work."""
+    pairs_of = survey.clips
+    if not pairs_of:
+        _refuse(survey, footage)
+    signatures = []
+    kinds = []
+    for i, n in pairs_of:
+        with np.load(survey.folders[i] / "arrays.npz", allow_pickle=False) as arrays:
+            signatures.append(arrays[f"signature_{n}"])
+            kinds.append(arrays[f"kinds_{n}"].tobytes())
+    described = _describe(survey, pairs_of, config)
+    digests = [survey.items[i]["digest"] for i, _ in pairs_of]
+    alike = duplicates.pairs(signatures)
+    groups = duplicates.groups(signatures, digests, [note.source for note in described])
+    sides = splits.split(
+        digests, groups, [[note.label, *note.objects] for note in described],
+        [note.split for note in described], config.ratios, config.seed, _before(out),
+    )  # fmt: skip
+    splits.check(groups, sides)
+    clips = [
+        (_clip(survey.items[i], n, side, group, note, kind), survey.folders[i])
+        for (i, n), side, group, note, kind in zip(
+            pairs_of, sides, groups, described, kinds, strict=True
         )
-
-
-def _judge_frames(item: _Item, frames: video.Frames | None, config: Config) -> None:
-    seconds = 0.0 if frames is None else len(frames) / config.fps
-    item.facts["seconds"] = seconds
-    if frames is None or seconds < config.min_seconds:
-        item.reason = f"too short: {seconds:.2f} s, prepare.min_seconds = {config.min_seconds}"
-        return
-    item.signature = duplicates.signature(frames)
-    first, second = np.zeros(3), np.zeros(3)
-    for frame in frames:  # one at a time: a long clip as floats would not fit
-        values = frame.reshape(-1, 3) / 127.5 - 1.0
-        first += values.mean(0)
-        second += (values**2).mean(0)
-    item.moments = (first / len(frames), second / len(frames))
-    item.facts["content"] = hashlib.sha256(frames.data).hexdigest()
-    item.frames = frames  # last: what fails above must not be stored
-
-
-def fit(picture: video.Frames, size: tuple[int, int]) -> video.Frames:
-    """Scales a picture (h, w, 3) to cover `size` (height, width) and crops its centre."""
-    import cv2
-
-    height, width = picture.shape[:2]
-    scale = max(size[0] / height, size[1] / width)
-    # An even rest, so that as much is cropped left as right: a mirrored copy must be cropped
-    # alike, or it is shifted and could pass for other footage.
-    new = tuple(
-        wanted + 2 * round(max(length * scale - wanted, 0) / 2)
-        for length, wanted in ((width, size[1]), (height, size[0]))
+    ]
+    table = catalogue(survey, [clip for clip, _ in clips])
+    with files.disk_errors(survey.work):
+        table.to_parquet(survey.work / "catalogue.parquet")
+    rows = table[table["kind"] == "clip"].reset_index(drop=True)
+    found = [(pair.first, pair.second, pair.how) for pair in alike]
+    overview.write(survey.work, survey.items, survey.folders, rows, config.reading, found)
+    kept = {folder.name for folder in survey.folders}
+    for folder in (survey.work / "items").iterdir():
+        if folder.name not in kept:
+            files.remove(folder)
+    store.write(
+        survey.work,
+        [
+            (clip, folder / survey.items[i]["clips"][n]["video"])
+            for (clip, folder), (i, n) in zip(clips, pairs_of, strict=True)
+        ],
+        _facts(survey, [clip for clip, _ in clips], footage, config),
     )
-    if new != (width, height):
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        picture = np.asarray(cv2.resize(picture, new, interpolation=how), np.uint8)
-    top, left = (picture.shape[0] - size[0]) // 2, (picture.shape[1] - size[1]) // 2
-    return picture[top : top + size[0], left : left + size[1]]
 
 
-def _index(
-    items: list[_Item], notes: dict[str, labels.Note], config: Config, footage: Path, folder: Path
-) -> None:
+def _refuse(survey: Survey, footage: Path) -> None:
+    items = survey.items
+    reasons = Counter(item["reason"].partition(":")[0] for item in items).most_common(3)
+    raise DataError(
+        f"none of the {len(items)} videos in {footage} can be used: "
+        + "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        + f". The first, {items[0]['name']}: {items[0]['reason']}",
+        "change the limits, as with --set prepare.min_seconds=0.5; --dry-run shows them all",
+    )
+
+
+def _describe(
+    survey: Survey, pairs_of: Sequence[tuple[int, int]], config: Config
+) -> list[labels.Note]:
+    """What is known of each clip: told, or else by models where they are asked for."""
+    described = []
+    for i, n in pairs_of:
+        clip = survey.items[i]["clips"][n]
+        described.append(labels.of_clip(survey.notes[i], clip["start"], clip["end"]))
+    if config.caption.model or config.objects.model:
+        videos = [survey.folders[i] / survey.items[i]["clips"][n]["video"] for i, n in pairs_of]
+        return caption.describe(videos, described, config.caption, config.objects)
+    return described
+
+
+def _before(out: Path) -> dict[str, str] | None:
+    """The split of each file in the dataset that is replaced, by the file's digest."""
+    if not (out / "dataset.json").is_file() or not (out / "catalogue.parquet").is_file():
+        return None
     import pandas as pd
 
-    kept = [item for item in items if not item.reason]
-    if not kept:
-        reasons = Counter(item.reason.partition(":")[0] for item in items).most_common(3)
-        raise DataError(
-            f"none of the {len(items)} videos in {footage} can be used: "
-            + "; ".join(f"{reason} ({count})" for reason, count in reasons)
-            + f". The first, {items[0].name}: {items[0].reason}",
-            "give longer clips, or --set prepare.min_seconds=... or prepare.min_height=...",
-        )
-    known = [notes.get(item.name, labels.Note()) for item in kept]
-    groups = duplicates.groups(
-        [i.signature for i in kept if i.signature is not None], [i.digest for i in kept]
-    )
-    names = [item.facts["content"] for item in kept]
-    sides = splits.split(
-        names,
-        groups,
-        [n.label for n in known],
-        [n.split for n in known],
-        config.ratios,
-        config.seed,
-    )
-    splits.check(groups, sides)
-    rows, start = [], 0
-    for item, note, group, side in zip(kept, known, groups, sides, strict=True):
-        count = item.facts["frames"]
-        rows.append(
-            {
-                "name": item.name, "split": side, "group": group, "start": start, "frames": count,
-                "label": note.label, "caption": note.caption, "file_digest": item.digest,
-                "content": item.facts["content"],
-            }
-        )  # fmt: skip
-        start += count
-    pd.DataFrame(rows).to_parquet(folder / "clips.parquet")
-    _catalogue(items).to_parquet(folder / "catalogue.parquet")
-    train = [item.moments for item, side in zip(kept, sides, strict=True) if side == "train"]
-    weights = [
-        item.facts["frames"] for item, side in zip(kept, sides, strict=True) if side == "train"
-    ]
-    mean = np.average([m[0] for m in train if m], axis=0, weights=weights)
-    square = np.average([m[1] for m in train if m], axis=0, weights=weights)
-    aside = Counter(item.reason.partition(":")[0] for item in items if item.reason)
-    facts = {
-        "format": FORMAT,
+    table = pd.read_parquet(out / "catalogue.parquet")
+    if not {"digest", "split"} <= set(table.columns):
+        return None
+    told = table[table["split"].isin(splits.NAMES)]
+    return dict(zip(told["digest"], told["split"], strict=True))
+
+
+def _clip(
+    item: dict[str, Any], number: int, side: str, group: int, note: labels.Note, kinds: bytes
+) -> Clip:
+    clip = item["clips"][number]
+    several = len(item["clips"]) > 1
+    return Clip(
+        name=f"{item['name']}#{number}" if several else item["name"],
+        file=f"{side}/{collect.systematic(item['name'], number)}",
+        split=side, group=group, frames=clip["frames"], height=clip["height"],
+        width=clip["width"], label=note.label, caption=note.caption, objects=note.objects,
+        source=note.source, licence=note.licence, original=item["name"], start=clip["start"],
+        end=clip["end"], kinds=kinds, content=clip["content"],
+    )  # fmt: skip
+
+
+def _facts(survey: Survey, clips: Sequence[Clip], footage: Path, config: Config) -> dict[str, Any]:
+    """What `dataset.json` says."""
+    stored = [survey.items[i]["clips"][n] for i, n in survey.clips]
+    train = [s for s, clip in zip(stored, clips, strict=True) if clip.split == "train"]
+    weights = [one["frames"] for one in train]
+    mean = np.average([one["mean"] for one in train], axis=0, weights=weights)
+    square = np.average([one["square"] for one in train], axis=0, weights=weights)
+    sides = Counter(clip.split for clip in clips)
+    aside = Counter(i["reason"].partition(":")[0] for i in survey.items if i["reason"])
+    invented = Counter[str]()
+    for one in stored:
+        invented.update(one["kinds"])
+    return {
         "fps": config.fps,
-        "size": list(config.size),
-        "labels": sorted({note.label for note in known} - {""}),
-        "captioned": sum(bool(note.caption) for note in known),
+        "size": list(config.sizes[0]),
+        "sizes": sorted({(clip.height, clip.width) for clip in clips}),
+        "labels": sorted({clip.label for clip in clips} - {""}),
+        "objects": sorted({name for clip in clips for name in clip.objects}),
+        "captioned": sum(bool(clip.caption) for clip in clips),
         "mean": mean.tolist(),
         "std": np.sqrt(np.maximum(square - mean**2, 1e-8)).tolist(),
-        "clips": dict(Counter(sides)),
+        "clips": {name: sides[name] for name in splits.NAMES},
         "seconds": {
-            name: sum(r["frames"] for r in rows if r["split"] == name) / config.fps
+            name: sum(clip.frames for clip in clips if clip.split == name) / config.fps
             for name in splits.NAMES
         },
-        "groups": len(set(groups)),
+        "groups": len({clip.group for clip in clips}),
+        "kinds": dict(invented),
         "footage": str(footage.resolve()),
-        "files": len(items),
+        "files": len(survey.items),
         "set_aside": dict(aside),
-        "sound_dropped": sum(bool(item.facts.get("sound")) for item in kept),
-        "digest": files.digest_of(config.model_dump(), rows),
+        "sound_dropped": sum(bool(i["facts"].get("sound")) for i in survey.items if i["clips"]),
+        "digest": files.digest_of([store.record(clip, config.fps) for clip in clips]),
         "prepare": config.model_dump(mode="json"),
     }
-    files.write_json(folder / "dataset.json", facts)
 
 
-def _catalogue(items: list[_Item]) -> Any:
+def catalogue(survey: Survey, clips: Sequence[Clip]) -> pd.DataFrame:
+    """One row a file and one a clip of it: facts, fate, reason, figures."""
     import pandas as pd
 
-    shown = ("width", "height", "fps", "seconds", "codec", "pixels", "sound")
-    rows = [
-        {
-            "file": item.name,
-            "fate": "set aside" if item.reason else "kept",
-            "reason": item.reason,
-            **{name: item.facts.get(name) for name in shown},
-        }
-        for item in items
-    ]
+    shown = ("width", "height", "fps", "codec", "pixels", "sound", "container", "bytes")
+    ours = iter(clips)
+    rows = []
+    for item in survey.items:
+        facts = {name: item["facts"].get(name) for name in shown}
+        about = {"file": item["name"], "digest": item["digest"], **facts}
+        seconds = item["facts"].get("seconds")
+        rows.append({
+            "kind": "file", **about, "seconds": seconds, "start": 0.0, "end": seconds,
+            "fate": "kept" if item["clips"] else "set aside", "reason": item["reason"],
+            **item["figures"],
+        })  # fmt: skip
+        for part in item["parts"]:
+            common = {
+                **about, "start": part["start"], "end": part["end"], "fate": part["fate"],
+                "seconds": part["end"] - part["start"], "reason": part["reason"],
+                **part["figures"],
+            }  # fmt: skip
+            if part["clip"] is None:
+                rows.append({"kind": "part", **common})
+                continue
+            clip = next(ours)
+            told = ("split", "group", "label", "caption", "source", "licence", "content")
+            rows.append({
+                "kind": "clip", "clip": clip.name, **common, "objects": list(clip.objects),
+                "width": clip.width, "height": clip.height,
+                **{name: getattr(clip, name) for name in told},
+            })  # fmt: skip
     return pd.DataFrame(rows)
