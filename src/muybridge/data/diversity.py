@@ -23,19 +23,21 @@ ENOUGH = 6  # clips; that fewer are alike says little
 NEARLY_ALL, MOST = 0.9, 0.5  # shares of the seconds
 SAMPLED = 1200  # clips compared with one another, at most: their number is squared
 
-# Correlation of two mean pictures (16 x 16 grey). Copies of a clip have over 0.99, and unlike
-# scenes seldom over 0.8, even where both have a bright sky above dark ground.
-SETTING_LIKENESS = 0.9
+# Correlation of two mean pictures (16 x 16 grey). Of films of unlike places 99 in 100 pairs have
+# less than 0.6, though most are bright above and dark below; of one room, over 0.95.
+SETTING_LIKENESS = 0.85
 PLAIN = 3.0  # grey levels; a mean picture with less spread is a bare background
-# Standard deviations between clips. Footage of many places and hours has several times as much.
-BRIGHTNESS_SPREAD = 0.04  # of [0, 1]: ten grey levels
-COLOUR_SPREAD = 0.012  # of a channel's share of the light, which brightness does not change
-STILL = 0.02  # picture widths a second: a pixel and a quarter of a picture 64 pixels wide
-MOTION_NARROW = 1.6  # ratio of the 90th to the 10th percentile; of mixed footage it is over 4
+# Standard deviations between clips. Films of one room or yard have 0.02 and 0.014, of unlike places
+# 0.09 and over 0.06.
+BRIGHTNESS_SPREAD = 0.04  # of [0, 1]
+COLOUR_SPREAD = 0.02  # of a channel's share of the light, which brightness does not change
+STILL = 0.05  # picture widths a second; a person moving before a fixed camera can pass for 0.04
+# Ratio of the 90th to the 10th percentile. Talking heads alone have 2, films of unlike things 12.
+MOTION_NARROW = 2.0
 MOTION_UNEVEN = 40.0
 LENGTH_UNEVEN = 8.0
 CUTS_A_MINUTE = 30.0  # shots of two seconds, as short as the clips that small recipes learn from
-ANIMATION = 0.5  # share of blocks without texture: camera noise alone gives most blocks some
+FLAT, TEXTURED = 0.6, 0.3  # shares of blocks without texture; most live action lies below both
 DOMINATES = 0.6  # share of the labelled clips
 GROUPS = 10  # sources; with fewer, validation and test hold one each
 
@@ -107,7 +109,7 @@ def _labels_missing(kept: Sequence[Piece]) -> Notice | None:
         return None
     return notice(
         "No labels or captions" if bare == len(kept) else "Labels are missing",
-        f"{bare} of {len(kept)} clips have neither a label nor a caption",
+        f"{bare} of {len(kept)} clips without a label or caption",
         "Give --labels FILE, or put the files into one folder a class; without them a model "
         "cannot be told what to make.",
     )
@@ -183,15 +185,13 @@ def _setting(kept: Sequence[Piece], folders: Sequence[Path]) -> Notice | None:
     if len(known) < ENOUGH:
         return None
     setting = settings_of(pictures)
-    seconds = _seconds([chosen[place] for place in known])
-    shares = np.bincount(setting, seconds) / seconds.sum()
-    if shares.max() <= MOST:
+    counts = np.bincount(setting)
+    if counts.max() <= MOST * len(known):
         return None
-    same = setting.count(int(shares.argmax()))
     return notice(
         "Looks like one setting",
-        f"{same} of {len(known)} clips ({shares.max():.0%} of the seconds) have much the same mean "
-        f"picture; {len(shares)} settings in all",
+        f"{counts.max()} of {len(known)} clips ({counts.max() / len(known):.0%}) have much the "
+        f"same mean picture; {len(counts)} settings in all",
         "Add footage of other places and from other angles, or expect this background in "
         "everything that is made.",
     )
@@ -227,8 +227,8 @@ def _camera(kept: Sequence[Piece]) -> Notice | None:
     one = "still" if still >= NEARLY_ALL else "moving"
     return notice(
         f"Looks like one kind of camera: {one}",
-        f"the picture as a whole moves less than {STILL} widths a second in {still:.0%} of the "
-        "seconds",
+        f"the whole picture stays still in {still:.0%} of the seconds (moves by less than {STILL} "
+        "of its width a second)",
         f"Add footage with a {'moving' if one == 'still' else 'still'} camera, unless that is "
         "never wanted.",
     )
@@ -262,23 +262,26 @@ def _tenths(values: Array) -> tuple[float, float]:
 
 
 def _animation(kept: Sequence[Piece]) -> Notice | None:
+    """Drawings have areas of one colour. So have screens and bare walls, and rendered fur has not:
+    the figure is a reason to look, no more."""
     values, seconds = _known(kept, "flat")
     if not len(values):
         return None
-    share = float(seconds[values > ANIMATION].sum() / seconds.sum())
-    if share <= 1 - NEARLY_ALL:
-        return None
-    figure = f"{share:.0%} of the seconds are mostly areas without texture"
-    if share >= NEARLY_ALL:
+    flat, textured = (
+        float(seconds[which].sum() / seconds.sum()) for which in (values > FLAT, values < TEXTURED)
+    )
+    if flat >= NEARLY_ALL:
         return notice(
-            "Looks like animation alone",
-            figure,
-            "Nothing, if animation is what is wanted; live action will not be made.",
+            "Looks like animation alone, or bare backgrounds",
+            f"{flat:.0%} of the seconds are mostly areas without texture",
+            "Nothing, if that is what is wanted; other scenes will not be made.",
         )
+    if min(flat, textured) <= 1 - NEARLY_ALL:
+        return None
     return notice(
         "Looks like a mixture of animation and live action",
-        figure,
-        "Label the two, or train on one of them: unlabelled, the model may blend them.",
+        f"{flat:.0%} of the seconds are mostly areas without texture, {textured:.0%} hardly any",
+        "If it is one, label the two or train on one of them: unlabelled, a model may blend them.",
     )
 
 

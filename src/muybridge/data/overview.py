@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-BINS = 24
+FEWEST, MOST = 8, 24  # bins of a histogram
 LISTED = 300  # files named one by one; the catalogue has them all
 WORDS = 24  # most values of a distribution of words
 DECADES = 1e4  # from the highest value of a logarithmic histogram to its lowest bin
@@ -228,13 +228,14 @@ def _described(figure: Figure, edges: npt.NDArray[np.float64]) -> dict[str, Any]
 def _edges(values: npt.NDArray[np.float64], logarithmic: bool) -> npt.NDArray[np.float64]:
     """Edges that hold all values; a logarithmic lowest bin also holds what lies below it."""
     low, high = float(values.min()), float(values.max())
+    bins = int(np.clip(2 * np.sqrt(len(values)), FEWEST, MOST))
     if logarithmic and high > 0:
         positive = float(values[values > 0].min())
         low = max(positive, high / DECADES) / 1.05
-        return np.geomspace(low, max(high, low * 1.2) * 1.05, BINS + 1)
+        return np.geomspace(low, max(high, low * 1.2) * 1.05, bins + 1)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, BINS + 1)
+    return np.linspace(low, high, bins + 1)
 
 
 def _counts(

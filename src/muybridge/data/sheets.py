@@ -15,7 +15,7 @@ from ..core.errors import DataError, MuybridgeError
 from .fates import Piece
 from .splits import NAMES
 
-REJECTED, KEPT, ALIKE, TOGETHER = 12, 12, 12, 4  # the most that is shown of each
+REJECTED, KEPT, ALIKE, TOGETHER = 12, 8, 12, 4  # the most that is shown of each
 MOMENTS, HEIGHT = 4, 96  # frames of a clip's strip, and their height in pixels
 QUALITY = 82  # of JPEG: a strip is about ten kilobytes
 WIDEST = 4.0  # width of a frame over its height, beyond which it is cut at the sides

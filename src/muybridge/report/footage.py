@@ -88,7 +88,7 @@ def clock(seconds: float) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "0 %"
+    return f"{part / whole:.1%}" if whole else "0%"
 
 
 def short(overview: Mapping[str, Any]) -> str:
