@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,21 @@ def _thin(points: Points, most: int) -> Points:
 
 
 def _svg(lines: Sequence[Line], resumes: Sequence[float], words: str, logarithmic: bool) -> str:
+    def draw(axes: Axes) -> None:
+        for line in lines:
+            _plot(axes, line)
+        for step in resumes:
+            axes.axvline(step, color=INK, linewidth=0.7, linestyle=(0, (2, 3)))
+        values = np.concatenate([line.points[:, 1] for line in lines])
+        if logarithmic and values.min() > 0 and values.max() > 30 * values.min():
+            axes.set_yscale("log")
+        dress(axes, "step", legend=any(line.label for line in lines))
+
+    return to_svg(draw, words)
+
+
+def to_svg(draw: Callable[[Axes], None], words: str) -> str:
+    """A plot as markup for a page; `draw` fills the axes, in `INK`, `GRID`, `SERIES` and `RAMP`."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -126,12 +141,7 @@ def _svg(lines: Sequence[Line], resumes: Sequence[float], words: str, logarithmi
         figure = Figure(figsize=(5.0, 2.7))
         # Margins that fit any tick label: to let matplotlib find them takes longer than to draw.
         figure.subplots_adjust(left=0.11, right=0.98, bottom=0.17, top=0.88)
-        axes = figure.add_subplot()
-        for line in lines:
-            _plot(axes, line)
-        for step in resumes:
-            axes.axvline(step, color=INK, linewidth=0.7, linestyle=(0, (2, 3)))
-        _dress(axes, lines, logarithmic)
+        draw(figure.add_subplot())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return _inline(stream.getvalue(), words)
@@ -147,22 +157,20 @@ def _plot(axes: Axes, line: Line) -> None:
     axes.plot(*fine.T, color=line.colour, linewidth=1.6, marker=marker, markersize=3, label=label)
 
 
-def _dress(axes: Axes, lines: Sequence[Line], logarithmic: bool) -> None:
-    values = np.concatenate([line.points[:, 1] for line in lines])
-    if logarithmic and values.min() > 0 and values.max() > 30 * values.min():
-        axes.set_yscale("log")
+def dress(axes: Axes, label: str, legend: bool) -> None:
+    """The page's look: a base line, a faint grid, the label of the horizontal axis, a legend."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, colors=INK, labelsize=9)
-    axes.set_xlabel("step", color=INK, fontsize=9)
-    if any(line.label for line in lines):
+    axes.set_xlabel(label, color=INK, fontsize=9)
+    if legend:
         axes.legend(
             loc="lower right",
             bbox_to_anchor=(1.0, 1.0),
-            ncols=len(lines),
+            ncols=len(axes.get_legend_handles_labels()[0]),
             frameon=False,
             fontsize=9,
             labelcolor=INK,

@@ -61,7 +61,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     elif out.is_dir():
         out = out / "report.html"
     table = columns(found, names)
-    html = _template().render(
+    html = template("page.html.jinja").render(
         title=names[0] if len(found) == 1 else f"{len(found)} runs compared",
         sections=[_section(run, name) for run, name in zip(found, names, strict=True)],
         columns=table,
@@ -73,7 +73,8 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     return out
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template of this folder; what it is given is never markup unless it says so itself."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -95,7 +96,7 @@ def _template() -> Any:
         "hash": lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode(),
     }
     environment.globals["cards"] = CARDS
-    return environment.get_template("page.html.jinja")
+    return environment.get_template(name)
 
 
 def _section(run: Run, name: str) -> Section:
