@@ -125,7 +125,10 @@ class Videos:
         handle = os.open(self.folder / clip.file, os.O_RDONLY)
         try:
             for number in range(begin, len(table.places)):
-                packet = av.Packet(os.pread(handle, table.sizes[number], table.starts[number]))
+                content = os.pread(handle, table.sizes[number], table.starts[number])
+                if len(content) < table.sizes[number]:
+                    raise damaged(self.folder, clip, "it was cut off")
+                packet = av.Packet(content)
                 packet.pts = int(table.places[number])
                 yield from decoder.decode(packet)
             yield from decoder.decode(None)
@@ -243,7 +246,6 @@ class _Own(threading.local):
             decoder = cast("VideoCodecContext", CodecContext.create(codec, "r"))
             decoder.extradata = setup
             decoder.thread_count = 1  # the work is already spread over threads, clip by clip
-            decoder.options = {"err_detect": "explode"}
             decoder.open()
         else:
             decoder.flush_buffers()
