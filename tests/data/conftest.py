@@ -28,8 +28,13 @@ def moving(count: int, height: int, width: int, seed: int = 0) -> Frames:
     return np.stack([wide[:, 3 * i : 3 * i + width] for i in range(count)])
 
 
-def video_of(frames: Frames, fps: float = FPS, **options: str) -> bytes:
-    """An mp4, by default as datasets hold them: closed groups of 12 pictures, no B-frames."""
+def video_of(
+    frames: Frames, fps: float = FPS, colours: tuple[int, int] = (2, 0), **options: str
+) -> bytes:
+    """An mp4, by default as datasets hold them: closed groups of 12 pictures, no B-frames.
+
+    `colours` are FFmpeg's numbers of a colour space and a range.
+    """
     buffer = io.BytesIO()
     high, wide = frames.shape[1] % 2, frames.shape[2] % 2
     with av.open(buffer, "w", format="mp4") as container:
@@ -37,6 +42,7 @@ def video_of(frames: Frames, fps: float = FPS, **options: str) -> bytes:
         stream.height, stream.width = frames.shape[1] + high, frames.shape[2] + wide
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
+        stream.codec_context.colorspace, stream.codec_context.color_range = colours
         wanted = {"g": "12", "bf": "0", "tune": "fastdecode", "x264-params": "mbtree=0"} | options
         stream.options = {"preset": "veryfast", "crf": "16"} | wanted
         for picture in np.pad(frames, ((0, 0), (0, high), (0, wide), (0, 0)), "edge"):
@@ -49,6 +55,7 @@ def write_clips(
     folder: Path,
     sizes: Sequence[tuple[int, int, int]],
     options: dict[str, str] | None = None,
+    colours: tuple[int, int] = (2, 0),
     **facts: Any,
 ) -> list[Clip]:
     """A dataset of clips of these (frames, height, width), their splits in turn.
@@ -59,7 +66,7 @@ def write_clips(
     items.mkdir(parents=True, exist_ok=True)
     pairs = []
     for index, (count, height, width) in enumerate(sizes):
-        content = video_of(moving(count, height, width, index), **(options or {}))
+        content = video_of(moving(count, height, width, index), colours=colours, **(options or {}))
         path = items / f"clip_{index:03d}.mp4"
         path.write_bytes(content)
         split = ("train", "train", "validation", "test")[index % 4]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter
 from fractions import Fraction
@@ -16,10 +15,30 @@ from hypothesis import strategies as st
 from muybridge.core.clips import Batch
 from muybridge.core.config import parse
 from muybridge.core.errors import DataError, RecipeError
+from muybridge.core.video import Frames
 from muybridge.data.loader import Config, Loader
 from muybridge.data.store import Clip, Dataset
 
 SIZE = (3, 5)
+
+
+class Memory:
+    """Noise in memory, as a source of frames."""
+
+    kind = "rgb"
+
+    def __init__(self, clips: tuple[Clip, ...]) -> None:
+        generator = np.random.default_rng(0)
+        self.of = {
+            clip.file: generator.integers(
+                0, 256, (clip.frames, clip.height, clip.width, 3), np.uint8
+            )
+            for clip in clips
+        }
+
+    def frames(self, clip: Clip, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Frames:
+        assert indices.min() >= 0
+        return self.of[clip.file][indices]
 
 
 def stored(
@@ -27,21 +46,36 @@ def stored(
     fps: float = 24,
     labels: list[str] | None = None,
     captions: list[str] | None = None,
+    kinds: list[bytes] | None = None,
+    sizes: list[tuple[int, int]] | None = None,
+    objects: list[tuple[str, ...]] | None = None,
 ) -> Dataset:
     """A dataset of noise, in memory: all of it for training, but a last clip for validation."""
-    lengths = [*lengths, 400]
-    starts = [0, *itertools.accumulate(lengths)]
-    named = [*(labels or [""] * (len(lengths) - 1)), ""]
-    said = [*(captions or [""] * (len(lengths) - 1)), ""]
+    count = len(lengths)
     clips = tuple(
-        Clip(f"clip{i}.mp4", "train", i, starts[i], lengths[i], named[i], said[i])
-        for i in range(len(lengths) - 1)
-    )
-    held_out = Clip("held.mp4", "validation", 99, starts[-2], 400, "", "")
-    pixels = np.random.default_rng(0).integers(0, 256, (starts[-1], *SIZE, 3), np.uint8)
-    facts = {"fps": fps, "size": list(SIZE), "labels": sorted(set(named) - {""})}
-    facts["captioned"] = sum(map(bool, said))
-    return Dataset(Path("dataset"), facts, (*clips, held_out), pixels)
+        Clip(
+            f"clip{i}.mp4", f"train/clip{i}.mp4", "train", i, length,
+            *(sizes[i] if sizes else SIZE),
+            label=labels[i] if labels else "", caption=captions[i] if captions else "",
+            objects=objects[i] if objects else (), kinds=kinds[i] if kinds else bytes(length),
+        )
+        for i, length in enumerate(lengths)
+    )  # fmt: skip
+    held_out = Clip("held.mp4", "validation/held.mp4", "validation", count, 400, *SIZE)
+    facts = {
+        "fps": fps,
+        "size": list(SIZE),
+        "sizes": [list(SIZE)],
+        "labels": sorted(set(labels or ()) - {""}),
+        "captioned": sum(map(bool, captions or ())),
+    }
+    clips = (*clips, held_out)
+    return Dataset(Path("dataset"), facts, clips, Memory(clips))
+
+
+def pixels_of(dataset: Dataset, clip: Clip) -> Frames:
+    assert isinstance(dataset.source, Memory)
+    return dataset.source.of[clip.file]
 
 
 def loader(dataset: Dataset, seed: int = 0, split: str = "train", **settings: Any) -> Loader:
@@ -91,30 +125,32 @@ LENGTHS = st.lists(st.integers(10, 60), min_size=1, max_size=9)
 def test_a_batch_is_a_function_of_seed_and_step(
     seed: int, step: int, size: int, flip: bool
 ) -> None:
-    made = loader(FULL, seed, flip=flip)
+    made = loader(FULL, seed, augment={"flip": flip / 2})
     batch = made.batch(step, size)
     assert len(batch) == size
     made.batch(step + 1, size)  # what was asked before does not matter
     made.fixed(3)
     assert same(made.batch(step, size), batch)
-    assert same(loader(FULL, seed, flip=flip).batch(step, size), batch)
-    assert not torch.equal(loader(FULL, seed + 1, flip=flip).batch(step, size).seeds, batch.seeds)
+    assert same(loader(FULL, seed, augment={"flip": flip / 2}).batch(step, size), batch)
+    assert not torch.equal(
+        loader(FULL, seed + 1, augment={"flip": flip / 2}).batch(step, size).seeds, batch.seeds
+    )
 
 
 def test_no_draw_moves_the_chance_of_others() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = loader(FULL, flip=True).batch(3, 4)
+    first = loader(FULL, augment={"flip": 0.5}).batch(3, 4)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     np.random.seed(2)
     random.seed(2)
-    assert same(loader(FULL, flip=True).batch(3, 4), first)
+    assert same(loader(FULL, augment={"flip": 0.5}).batch(3, 4), first)
 
 
 @given(st.integers(0, 500), st.integers(1, 4), st.integers(1, 4))
 def test_the_slices_of_all_ranks_are_the_global_batch(step: int, world: int, share: int) -> None:
-    made = loader(FULL, 5, flip=True)
+    made = loader(FULL, 5, augment={"flip": 0.5})
     parts = [made.batch(step, world * share, rank, world) for rank in range(world)]
     assert all(len(part) == share for part in parts)
     assert same(joined(parts), made.batch(step, world * share))
@@ -166,7 +202,7 @@ def test_pixels_are_the_stored_frames_of_one_window(
     steps = [Fraction(i) * Fraction(stored_fps) / Fraction(fps) for i in range(frames)]
     if max(lengths) < round(steps[-1]) + 1:
         return
-    made = loader(dataset, step, frames=frames, fps=fps, flip=flip)
+    made = loader(dataset, step, frames=frames, fps=fps, augment={"flip": flip / 2})
     batch = made.batch(step, 5)
     assert batch.clips.shape == (5, frames, 3, *SIZE) and batch.clips.dtype == torch.float32
     assert batch.frame_weight.tolist() == [[1.0] * frames] * 5
@@ -175,7 +211,7 @@ def test_pixels_are_the_stored_frames_of_one_window(
         places = np.rint(times.double().numpy() * stored_fps).astype(int)
         assert np.abs(places - np.array([float(s) for s in steps])).max() <= 0.5
         assert start >= 0 and start + places[-1] < clip.frames
-        own = dataset.pixels[clip.start + start + places]
+        own = pixels_of(dataset, clip)[start + places]
         levels = ((pixels.double() + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
         if flip and not np.allclose(levels, own, atol=1e-3):
             own = own[:, :, ::-1]
@@ -212,7 +248,7 @@ def test_half_of_the_clips_are_mirrored_where_asked() -> None:
     }
     mirrored, count = 0, 400
     for step in range(count // 4):
-        batch = loader(dataset, flip=True).batch(step, 4)
+        batch = loader(dataset, augment={"flip": 0.5}).batch(step, 4)
         for name, clip in zip(batch.names, batch.clips, strict=True):
             if torch.equal(clip, plain[name].flip(-1)):
                 mirrored += 1
@@ -258,11 +294,11 @@ def test_only_clips_of_the_split_that_are_long_enough() -> None:
 def test_fixed_clips_are_the_same_every_time_and_their_parts_make_the_whole(
     lengths: list[int], count: int, seed: int, data: st.DataObject
 ) -> None:
-    made = loader(stored(lengths), seed, flip=True)
+    made = loader(stored(lengths), seed, augment={"flip": 0.5})
     whole = made.fixed(count)
     assert len(whole) == count
     made.batch(3, 4)
-    assert same(loader(stored(lengths), seed, flip=True).fixed(count), whole)
+    assert same(loader(stored(lengths), seed, augment={"flip": 0.5}).fixed(count), whole)
     cut = data.draw(st.integers(0, count))
     parts = [
         made.fixed(count, begin, end)
@@ -285,7 +321,7 @@ def test_fixed_clips_are_spread_evenly(lengths: list[int], count: int) -> None:
         assert len(shown) == count, "a clip is shown twice while another is not shown"
     for pixels, (clip, start) in zip(batch.clips, windows, strict=True):
         assert 0 <= start <= clip.frames - 10
-        own = dataset.pixels[clip.start + start + np.arange(4) * 3].transpose(0, 3, 1, 2)
+        own = pixels_of(dataset, clip)[start + np.arange(4) * 3].transpose(0, 3, 1, 2)
         assert np.allclose((pixels.numpy() + 1) * 127.5, own, atol=1e-3)
 
 

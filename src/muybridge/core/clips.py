@@ -19,11 +19,14 @@ class Batch:
     Attributes:
         clips: float32 (batch, time, 3, height, width) in [-1, 1].
         times: presentation time of each frame in seconds, float32 (batch, time).
-        frame_weight: 0 where a frame was invented in repair, else 1, float32 (batch, time).
+        frame_weight: how much a frame counts, float32 (batch, time): 1, and 0 where it was invented
+            in repair, unless asked otherwise.
         seeds: each clip's own source of chance, int64 (batch,).
         names: what each clip is called in the dataset.
         text: captions, or None where the data has none.
         label: class numbers, int64 (batch,), or None.
+        objects: 1 where an object is named to be seen, else 0, float32 (batch, objects of the
+            dataset), or None where the data names none.
     """
 
     clips: Tensor
@@ -33,6 +36,7 @@ class Batch:
     names: tuple[str, ...] = ()
     text: tuple[str, ...] | None = None
     label: Tensor | None = None
+    objects: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -55,15 +59,19 @@ class Batch:
         return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
 
 
-def to_float(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def to_float(
+    frames: npt.NDArray[np.uint8], out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
     """uint8 (..., height, width, 3) to float32 (..., 3, height, width) in [-1, 1].
+
+    Written into `out` where that is given.
 
     In numpy, since loaders call it from a thread of their own: torch would start a second team of
     OpenMP threads there, and the two would wait for each other: half as much time again for a step
     on an idle machine, several times as much on a busy one (`benchmarks/loader.py`).
     """
     moved = np.moveaxis(frames, -1, -3)
-    made = np.empty(moved.shape, np.float32)
+    made = np.empty(moved.shape, np.float32) if out is None else out
     np.divide(moved, np.float32(127.5), out=made)
     made -= 1
     return made

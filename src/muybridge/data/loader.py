@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..core import chance
 from ..core.clips import Batch, to_float
-from ..core.config import Count, Positive, Section
+from ..core.config import Count, NotNegative, Positive, Section
 from ..core.errors import DataError, RecipeError
-from .store import Clip, Dataset
+from .augment import AS_IT_IS, Draw, Said, apply, draw, fitted
+from .augment import Config as Augment
+from .store import REAL, Clip, Dataset
+
+Places = npt.NDArray[np.int64]
 
 
 class Config(Section):
@@ -29,14 +34,44 @@ class Config(Section):
     fps: Positive = 8.0
     """Frames per second of a clip; at most what the dataset stores."""
     size: tuple[Count, Count] = (64, 64)
-    """Height and width in pixels; the dataset must store this size."""
-    flip: bool = False
-    """Mirror half of the training clips left to right; wrong where words or labels name a side."""
+    """Height and width in pixels: the dataset's, its base one if it has several."""
+    invented: NotNegative = 0.0
+    """How much a frame that was repeated or interpolated in repair counts in the loss; a real one
+    counts 1."""
+    augment: Augment = Augment()
+    """How training clips are varied."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One clip of a batch: which stored frames, and what is done to them.
+
+    Attributes:
+        clip: the stored clip.
+        places: of the frames in it, int64 (frames,).
+        seed: the clip's own source of chance.
+        draw: how it is changed.
+        said: its words, fitting the change.
+    """
+
+    clip: Clip
+    places: Places
+    seed: int
+    draw: Draw
+    said: Said
 
 
 @dataclass(frozen=True)
 class Loader:
     """Clips of one split, cut to the recipe's length and rate.
+
+    A clip starts where the most of its frames are real: footage of 8 frames a second that is stored
+    at 24 starts at a frame that is no repetition of the one before.
+
+    Clips of several sizes: a batch is of one size, and which one follows from seed and step. The
+    clips of a size come in turn, each once before any comes again. At the end of epoch e, which has
+    as many steps of a size as that takes, each clip has come e times, and fewer than a batch of
+    each size once more. With one size an epoch is exactly once through all clips.
 
     Raises:
         DataError: the split has no clip that is long enough.
@@ -47,6 +82,7 @@ class Loader:
     split: str
     config: Config
     seed: int = 0
+    _known: dict[str, Places] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.config.fps > self.dataset.fps:
@@ -73,10 +109,9 @@ class Loader:
             )
 
     @cached_property
-    def offsets(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def offsets(self) -> Places:
         """Places of a clip's frames in the stored footage, from its first: int64 (frames,)."""
-        steps = np.arange(self.config.frames) * (self.dataset.fps / self.config.fps)
-        return np.asarray(np.rint(steps), np.int64)
+        return self._offsets(AS_IT_IS)
 
     @property
     def span(self) -> int:
@@ -85,17 +120,33 @@ class Loader:
 
     @cached_property
     def clips(self) -> list[Clip]:
-        """The stored clips that are long enough."""
-        return [clip for clip in self.dataset.of(self.split) if clip.frames >= self.span]
+        """The stored clips that are long enough, and have a frame to learn from."""
+        long = [clip for clip in self.dataset.of(self.split) if clip.frames >= self.span]
+        if self.config.invented:
+            return long
+        return [clip for clip in long if self._weights(self._fixed(clip, 0.5).places, clip).any()]
+
+    @cached_property
+    def sizes(self) -> list[list[Clip]]:
+        """The clips of each size, smallest first."""
+        found: dict[tuple[int, int], list[Clip]] = {}
+        for clip in self.clips:
+            found.setdefault((clip.height, clip.width), []).append(clip)
+        return [found[size] for size in sorted(found)]
 
     def batch(self, step: int, size: int, rank: int = 0, world: int = 1) -> Batch:
-        """The batch of one step: each epoch goes through all clips once, in an order of its own.
+        """The batch of one step: each epoch goes through all clips, in an order of its own.
 
         `size` is the global batch; this rank's consecutive share of it is given.
         """
         share = size // world
-        first = step * size + rank * share
-        return self._collate([self._draw(place) for place in range(first, first + share)])
+        which, turn = self._turn(step, size)
+        clips, cuts = self.sizes[which], []
+        for place in range(rank * share, (rank + 1) * share):
+            epoch, position = divmod(turn * size + place, len(clips))
+            clip = clips[int(_order(len(clips), self.seed, "epoch", epoch)[position])]
+            cuts.append(self._drawn(clip, chance.mix(self.seed, "clip", step * size + place)))
+        return self._collate(cuts)
 
     def iterate(self, step: int, size: int, rank: int = 0, world: int = 1) -> Generator[Batch]:
         """Batches from `step` on, without end, the next two made ahead in a thread."""
@@ -114,52 +165,154 @@ class Loader:
     def fixed(self, count: int, begin: int = 0, end: int | None = None) -> Batch:
         """The same `count` clips every time, spread evenly over the split and each clip's length.
 
-        `begin` and `end` give a part of them.
+        They are as they are stored, never varied. `begin` and `end` give a part of them. Of clips
+        of several sizes only those of `data.size`, or if there are none, of the commonest size.
         """
-        clips = self.clips
+        clips = max(self.sizes, key=lambda c: ((c[0].height, c[0].width) == self._base, len(c)))
         rounds = -(-count // len(clips))
-        places = []
+        cuts = []
         for index in range(begin, count if end is None else min(end, count)):
             turn, which = divmod(index, len(clips))
             if turn == rounds - 1 and rounds == 1:
                 which = index * len(clips) // count
-            clip = clips[which]
-            start = round((clip.frames - self.span) * (turn + 0.5) / rounds)
-            places.append((clip, start, chance.mix(self.seed, "fixed", index), False))
-        return self._collate(places)
+            cut = self._fixed(clips[which], (turn + 0.5) / rounds)
+            cuts.append(replace(cut, seed=chance.mix(self.seed, "fixed", index)))
+        return self._collate(cuts)
 
-    def _draw(self, place: int) -> tuple[Clip, int, int, bool]:
-        clips = self.clips
-        epoch, position = divmod(place, len(clips))
-        clip = clips[int(_order(len(clips), self.seed, epoch)[position])]
-        seed = chance.mix(self.seed, "clip", place)
-        start = chance.mix(seed, "start") % (clip.frames - self.span + 1)
-        return clip, start, seed, self.config.flip and chance.mix(seed, "flip") % 2 == 1
+    @property
+    def _base(self) -> tuple[int, int]:
+        return self.config.size
 
-    def _collate(self, places: list[tuple[Clip, int, int, bool]]) -> Batch:
-        offsets, labels = self.offsets, self.dataset.labels
-        pixels = np.empty((len(places), len(offsets), *self.config.size, 3), np.uint8)
-        for row, (clip, start, _, flip) in enumerate(places):
-            frames = self.dataset.frames(clip, start + offsets)
-            pixels[row] = frames[:, :, ::-1] if flip else frames
-        clips = [clip for clip, *_ in places]
-        label = None
-        if labels:
-            # A clip without a label in labelled data gets the number one past the last: "not said".
-            numbers = [labels.index(c.label) if c.label else len(labels) for c in clips]
-            label = torch.tensor(numbers)
-        times = torch.from_numpy(offsets / self.dataset.fps).float().expand(len(places), -1)
+    def _turn(self, step: int, size: int) -> tuple[int, int]:
+        """Which of `sizes` a step has, and how many batches of that size came before it."""
+        counts = [len(clips) for clips in self.sizes]
+        if len(counts) == 1:
+            return 0, step
+
+        def done(epoch: int) -> list[int]:
+            """Batches of each size before an epoch."""
+            return [-(-epoch * count // size) for count in counts]
+
+        # An epoch begins at most one batch of each size later than if batches could be cut.
+        epoch = step * size // sum(counts)
+        while sum(done(epoch)) > step:
+            epoch -= 1
+        before, after = done(epoch), done(epoch + 1)
+        order = _sizes(tuple(b - a for a, b in zip(before, after, strict=True)), self.seed, epoch)
+        position = step - sum(before)
+        which = int(order[position])
+        return which, before[which] + int((order[:position] == which).sum())
+
+    def _offsets(self, draw: Draw) -> Places:
+        step = self.dataset.fps / self.config.fps * (draw.every * draw.speed)
+        return np.asarray(np.rint(np.arange(self.config.frames) * step), np.int64)
+
+    def _fixed(self, clip: Clip, share: float) -> Cut:
+        """A clip as it is stored, from `share` of the way through its starts."""
+        starts = self._starts(clip, self.offsets)
+        start = int(starts[round((len(starts) - 1) * share)])
+        return Cut(clip, start + self.offsets, 0, AS_IT_IS, _said(clip))
+
+    def _drawn(self, clip: Clip, seed: int) -> Cut:
+        wanted, said = draw(self.config.augment, seed), _said(clip)
+        if wanted is not AS_IT_IS:
+            wanted = self._timed(wanted, clip.frames)
+            wanted, said = fitted(wanted, said, self.dataset.labels, self.dataset.objects)
+        ordinary = (wanted.every, wanted.speed) == (1, 1.0)
+        offsets = self.offsets if ordinary else self._offsets(wanted)
+        starts = self._starts(clip, offsets)
+        start = int(starts[chance.mix(seed, "start") % len(starts)])
+        return Cut(clip, start + offsets, seed, wanted, said)
+
+    def _timed(self, draw: Draw, frames: int) -> Draw:
+        """The draw at a rate and a speed that a clip of so many frames has."""
+        if draw.every > 1 and self._offsets(Draw(every=draw.every))[-1] >= frames:
+            draw = replace(draw, every=1)
+        if draw.speed == 1:
+            return draw
+        step = self.dataset.fps / self.config.fps * draw.every
+        slowest = 1 / step
+        fastest = (frames - 1) / (max(1, self.config.frames - 1) * step)
+        return replace(draw, speed=max(min(draw.speed, max(1.0, fastest)), min(1.0, slowest)))
+
+    def _starts(self, clip: Clip, offsets: Places) -> Places | range:
+        """Where in a clip as many frames as can be are real."""
+        count = clip.frames - int(offsets[-1])
+        if not clip.kinds.strip(bytes([REAL])):
+            return range(count)
+        if offsets is self.offsets and clip.file in self._known:
+            return self._known[clip.file]
+        real = np.frombuffer(clip.kinds, np.uint8) == REAL
+        found = np.zeros(count, np.int32)
+        for offset in offsets.tolist():
+            found += real[offset : offset + count]
+        starts = np.flatnonzero(found == found.max())
+        if offsets is self.offsets:
+            self._known[clip.file] = starts
+        return starts
+
+    def _weights(self, places: Places, clip: Clip) -> npt.NDArray[np.float32]:
+        """How much each frame counts."""
+        weights = np.ones(len(places), np.float32)
+        if clip.kinds:
+            weights[np.frombuffer(clip.kinds, np.uint8)[places] != REAL] = self.config.invented
+        return weights
+
+    def _collate(self, cuts: list[Cut]) -> Batch:
+        clips, frames = [cut.clip for cut in cuts], self.config.frames
+        fps = self.dataset.fps
+        pixels = np.empty((len(cuts), frames, 3, clips[0].height, clips[0].width), np.float32)
+        times = np.empty((len(cuts), frames), np.float32)
+        weights = np.empty((len(cuts), frames), np.float32)
+        for row, cut in enumerate(cuts):
+            # Clip by clip, while its bytes are in the processor's cache.
+            to_float(apply(self.dataset.frames(cut.clip, cut.places), cut.draw), pixels[row])
+            # When a frame would be seen if the footage were played at the clip's speed.
+            times[row] = (cut.places - cut.places[0]) / (fps * cut.draw.speed)
+            weights[row] = self._weights(cut.places, cut.clip)
         return Batch(
-            clips=torch.from_numpy(to_float(pixels)),
-            times=times,
-            frame_weight=torch.ones_like(times),
-            seeds=torch.tensor([seed for *_, seed, _ in places]),
-            names=tuple(f"{c.name}@{start / self.dataset.fps:.2f}s" for c, start, *_ in places),
-            text=tuple(c.caption for c in clips) if self.dataset.facts["captioned"] else None,
-            label=label,
+            clips=torch.from_numpy(pixels),
+            times=torch.from_numpy(times),
+            frame_weight=torch.from_numpy(weights),
+            seeds=torch.tensor([cut.seed for cut in cuts]),
+            names=tuple(f"{cut.clip.name}@{cut.places[0] / fps:.2f}s" for cut in cuts),
+            text=tuple(c.said.caption for c in cuts) if self.dataset.facts["captioned"] else None,
+            label=self._label(cut.said.label for cut in cuts),
+            objects=self._objects([cut.said.objects for cut in cuts]),
         )
+
+    def _label(self, labels: Iterable[str]) -> torch.Tensor | None:
+        """A clip without a label in labelled data has the number one past the last: "not said"."""
+        numbers = self._numbers[0]
+        return torch.tensor([numbers.get(x, len(numbers)) for x in labels]) if numbers else None
+
+    def _objects(self, objects: Sequence[tuple[str, ...]]) -> torch.Tensor | None:
+        numbers = self._numbers[1]
+        if not numbers:
+            return None
+        found = np.zeros((len(objects), len(numbers)), np.float32)
+        for row, names in zip(found, objects, strict=True):
+            row[[numbers[name] for name in names]] = 1
+        return torch.from_numpy(found)
+
+    @cached_property
+    def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Places of labels, and of objects, in the dataset's lists."""
+        lists = self.dataset.labels, self.dataset.objects
+        labels, objects = ({name: place for place, name in enumerate(names)} for names in lists)
+        return labels, objects
+
+
+def _said(clip: Clip) -> Said:
+    return Said(clip.caption, clip.label, clip.objects)
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int, use: str, epoch: int) -> npt.NDArray[np.int64]:
+    return np.asarray(chance.permutation(count, seed, use, epoch).numpy())
 
 
 @lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> torch.Tensor:
-    return chance.permutation(count, seed, "epoch", epoch)
+def _sizes(counts: tuple[int, ...], seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Which size each step of an epoch has, as numbers; so many steps of each."""
+    return np.repeat(np.arange(len(counts)), counts)[_order(sum(counts), seed, "sizes", epoch)]
