@@ -181,6 +181,7 @@ class _Model:
 
     def __init__(self, name: str, setting: str, kind: str) -> None:
         self._library = _package("transformers", setting)
+        self._library.utils.logging.disable_progress_bar()
         self._name, self._setting = name, setting
         self.folder = _folder(name, setting)
         weights = sorted(self.folder.glob("*.safetensors"))

@@ -21,11 +21,14 @@ Kind = Literal["centre", "motion", "saliency", "people", "faces"]
 
 # Pictures looked at in a second: movement needs neighbours, the rest changes slowly.
 RATES = {"motion": 8.0, "saliency": 4.0, "people": 4.0, "faces": 4.0}
-# The path follows what changes more slowly than this many times a second ...
-FOLLOWED = 0.7
-# ... settles within a sixth of this part of a second where nothing more is seen, and moves by no
-# more than this share of the picture a second.
-HELD, MAX_SPEED = 4.0, 0.5
+# The path follows what changes more slowly than this many times a second, and moves by no more than
+# this share of the picture a second.
+FOLLOWED, MAX_SPEED = 0.7, 0.5
+# Where nothing is seen: the seconds over which what was seen before and after is forgotten, and the
+# weight that it has, of 1.
+HELD, UNSEEN = 0.5, 0.01
+# The middle of the picture counts more, by a bell curve of this width.
+MIDDLE = 0.3
 # A path that stays within this share of the crop is a constant one: a still camera looks better.
 STILL = 0.15
 # Mean interest of a picture (grey levels) that counts half; a change below `CHANGE` counts nothing.
@@ -326,11 +329,13 @@ def _places(profiles: Grey, share: float) -> tuple[Real, Real]:
     """Where the most of each profile (pictures, cells) is within a crop of this share, by mean
     shift from its mean; and how much of it, 0 to 1, is there."""
     cells = (np.arange(profiles.shape[1]) + 0.5) / profiles.shape[1]
-    total = np.maximum(profiles.sum(1, dtype=float), 1e-12)
+    # Who films holds the subject near the middle; a road passing by the window is at the rim.
+    profiles = profiles * np.exp(-0.5 * ((cells - 0.5) / MIDDLE) ** 2)
+    total = np.maximum(profiles.sum(1), 1e-12)
     places = np.where(total > 1e-9, profiles @ cells / total, 0.5)
-    near = profiles.astype(float)
+    near = profiles
     for _ in range(8):
-        near = profiles * np.exp(-0.5 * ((cells - places[:, None]) / (share / 2)) ** 2)
+        near = profiles * np.exp(-0.5 * ((cells - places[:, None]) / (0.75 * share)) ** 2)
         sums = near.sum(1)
         places = np.where(sums > 1e-9, near @ cells / np.maximum(sums, 1e-12), places)
     return np.clip(places, share / 2, 1 - share / 2), np.clip(near.sum(1) / total, 0, 1)
@@ -339,10 +344,18 @@ def _places(profiles: Grey, share: float) -> tuple[Real, Real]:
 def _smooth(places: Real, trust: Real, rate: float, share: float) -> Real:
     """The path of least acceleration near trusted places, not led off by a few far ones."""
     stiffness = (rate / (2 * math.pi * FOLLOWED)) ** 4
+    # Where nothing is seen, what was seen within about a second counts, if not for much: the path
+    # of least acceleration by itself would go straight on.
+    reach = np.arange(-len(places) + 1, len(places)) / (HELD * rate)
+    known = np.array([0.5 * 2e-3, 2e-3])[:, None] + [
+        np.convolve(values, np.exp(-np.abs(reach)), "valid") for values in (trust * places, trust)
+    ]
+    places = trust * places + (1 - trust) * known[0] / known[1]
+    trust = UNSEEN + (1 - UNSEEN) * trust
     for _ in range(6):
         result, weights = places, trust
         for _ in range(4):  # reweighted, so that what is off by more than a tenth counts as a tenth
-            result = _least_acceleration(places, weights, rate, stiffness)
+            result = _least_acceleration(places, weights, stiffness)
             weights = trust * np.minimum(1, 0.1 / np.maximum(np.abs(result - places), 1e-9))
         result = np.clip(result, share / 2, 1 - share / 2)
         speed = float(np.abs(np.diff(result)).max(initial=0)) * rate
@@ -356,19 +369,17 @@ def _smooth(places: Real, trust: Real, rate: float, share: float) -> Real:
     return result
 
 
-def _least_acceleration(places: Real, weights: Real, rate: float, stiffness: float) -> Real:
-    """Minimises sum w (x - place)^2 + stiffness sum (x'')^2 + a little (x')^2, and very little
-    (x - 1/2)^2 for where nothing is known (Whittaker 1923, "On a New Method of Graduation")."""
+def _least_acceleration(places: Real, weights: Real, stiffness: float) -> Real:
+    """Minimises sum w (x - place)^2 + stiffness sum (x'')^2 (Whittaker 1923, "On a New Method of
+    Graduation")."""
     count = len(places)
-    drag = (rate / (2 * math.pi * HELD)) ** 2
     bands = np.zeros((3, count))  # of the symmetric matrix: the diagonal, and the two below it
-    bands[0] = weights + 2e-3
-    for kernel, weight in (((1, -1), drag), ((1, -2, 1), stiffness)):
-        terms = count - len(kernel) + 1
-        for i, first in enumerate(kernel):
-            for j in range(i, len(kernel)):
-                bands[j - i, i : i + max(terms, 0)] += weight * first * kernel[j]
-    return 0.5 + _solved(bands, weights * (places - 0.5))
+    bands[0] = weights
+    kernel = (1.0, -2.0, 1.0)
+    for i in range(3):
+        for j in range(i, 3):
+            bands[j - i, i : i + max(count - 2, 0)] += stiffness * kernel[i] * kernel[j]
+    return _solved(bands, weights * places)
 
 
 def _solved(bands: Real, right: Real) -> Real:
