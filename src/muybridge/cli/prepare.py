@@ -3,51 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Json, Out, Set
+
+if TYPE_CHECKING:
+    from ..data.prepare import Config
+    from ..data.store import Dataset
 
 
 def prepare(
     footage: Annotated[Path, typer.Argument(help="Folder of videos.", show_default=False)],
     out: Out,
     labels: Annotated[
-        Path | None, typer.Option(help="CSV or JSONL: file_name, caption, label, split.")
+        Path | None,
+        typer.Option(help="Labels: CSV, JSONL, lists; columns file_name, label, caption, ..."),
     ] = None,
     recipe: Annotated[
         str, typer.Option(help="Recipe whose prepare and data settings count.")
     ] = "flow-small",
     changes: Set = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would become of the footage; no dataset.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray for Ray Data.")] = "local",
     json: Json = False,
 ) -> None:
-    """Make a dataset of a folder of clips: decode, resize, group copies, split, store."""
+    """Make a dataset of footage: clean, cut, align, repair, crop, group copies, split, store."""
     from ..core.progress import say
-    from ..data.prepare import prepare as run
     from ..recipe import Recipe
 
-    dataset = run(footage, out, labels, Recipe.load(recipe, tuple(changes)).prepare)
-    facts = dataset.facts
+    config = Recipe.load(recipe, tuple(changes)).prepare
+    if dry_run:
+        _look(footage, out, labels, config, engine, json)
+        return
+    dataset = make(footage, out, labels, config, engine)
     if json:
         import json as writer
 
-        print(writer.dumps(facts))
+        print(writer.dumps(dataset.facts))
         return
-    say(describe(facts))
-    say(f"dataset in {out}\nnext: muybridge train flow-small --data {out} --out run")
+    say(
+        f"dataset: {out}\nlook:    {out / 'report.html'}\n"
+        f"next:    muybridge train {recipe} --data {out} --out run"
+    )
 
 
-def describe(facts: dict[str, object]) -> str:
-    """A dataset in a few lines."""
-    clips, seconds = facts["clips"], facts["seconds"]
-    aside = facts["set_aside"]
-    assert isinstance(clips, dict) and isinstance(seconds, dict) and isinstance(aside, dict)
-    lines = [f"{facts['files']} files, {sum(clips.values())} clips, {facts['groups']} independent"]
-    lines += [
-        f"  {name:<11}{clips.get(name, 0):>5} clips {seconds[name]:>8.1f} s" for name in seconds
-    ]
-    lines += [f"  set aside  {count:>5} {reason}" for reason, count in aside.items()]
-    if facts["sound_dropped"]:
-        lines.append(f"  sound of {facts['sound_dropped']} files was dropped")
-    return "\n".join(lines)
+def make(
+    footage: Path,
+    out: Path,
+    labels: Path | None = None,
+    config: Config | None = None,
+    engine: str = "local",
+) -> Dataset:
+    """Prepares a dataset, writes its page, and says what came of the footage."""
+    from ..core import files, progress
+    from ..data.prepare import prepare as run
+    from ..report import footage as page
+
+    dataset = run(footage, out, labels, config, engine)
+    page.write_page(out)
+    progress.say(page.short(files.read_json(out / "overview.json", "overview")))
+    if count := dataset.facts["sound_dropped"]:
+        progress.say(f"sound of {count} files was dropped: Muybridge makes pictures only")
+    return dataset
+
+
+def _look(
+    footage: Path, out: Path, labels: Path | None, config: Config, engine: str, json: bool
+) -> None:
+    from ..core.progress import say
+    from ..data.prepare import dry_run as run
+    from ..report import footage as page
+
+    folder, overview = run(footage, out, labels, config, engine)
+    path = page.write_page(folder)
+    if json:
+        import json as writer
+
+        print(writer.dumps(overview))
+        return
+    say(page.short(overview))
+    say(f"look: {path}\nmuybridge prepare without --dry-run goes on from here")

@@ -76,19 +76,16 @@ def quickstart(
 def _dataset(footage: Path, folder: Path) -> Dataset:
     """Prepares the footage, or opens what an earlier call prepared."""
     from ..core.errors import MuybridgeError
-    from ..core.progress import say
-    from ..data.prepare import prepare
     from ..data.store import Dataset
-    from .prepare import describe
+    from .prepare import make
 
     done = (folder / "dataset.json").is_file()
-    dataset = Dataset.open(folder) if done else prepare(footage, folder)
+    dataset = Dataset.open(folder) if done else make(footage, folder)
     if dataset.facts["footage"] != str(footage.resolve()):
         raise MuybridgeError(
             f"{folder} was made of {dataset.facts['footage']}, not of {footage}",
             "give another --out",
         )
-    say(describe(dataset.facts))
     return dataset
 
 

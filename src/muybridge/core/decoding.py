@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import av.container
     import av.filter
     import av.video.stream
+    from av.video.reformatter import VideoReformatter
 
 Frames = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -59,12 +60,15 @@ class Frame:
     Attributes:
         seconds: presentation time since the file's first frame.
         damaged: the decoder met an error since the last key frame: the picture cannot be trusted.
-        raw: the decoder's own frame, or None where no picture came.
+        raw: the decoder's own frame.
+        scaler: shared by the frames of a file: it keeps its tables from frame to frame.
+        aspect: width of a pixel over its height.
     """
 
     seconds: float
     damaged: bool
     raw: av.VideoFrame = field(repr=False)
+    scaler: VideoReformatter = field(repr=False)
     aspect: float = 1.0
 
     @property
@@ -105,13 +109,15 @@ class Frame:
         if matrix == _UNSPECIFIED:
             matrix = _BT709 if raw.height >= _HIGH_DEFINITION else _BT601
         how = Interpolation.AREA if smaller else Interpolation.BICUBIC
-        scaled = raw.reformat(
+        scaled = self.scaler.reformat(
+            raw,
             width=width,
             height=height,
             format="gray" if grey else "rgb24",
             src_colorspace=matrix,
             dst_color_range="JPEG",
             interpolation=how | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+            threads=1,
         )
         picture = np.asarray(scaled.to_ndarray(), np.uint8)
         if swap:
@@ -170,8 +176,9 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
                 raise DataError(
                     f"{path} is empty (0 bytes)", "copy it again from its source"
                 ) from error
+            why = getattr(error, "strerror", None) or str(error)
             raise DataError(
-                f"{path} cannot be opened as video ({error})", "is it a video file?"
+                f"{path} cannot be opened as video ({why})", "is it a video file?"
             ) from error
         yield container
 
@@ -205,8 +212,11 @@ def frames(path: Path) -> Iterator[Frame]:
     Raises:
         DataError: the file cannot be opened or holds no picture.
     """
+    from av.video.reformatter import VideoReformatter
+
     with opened(path) as container:
         stream = _stream(container, path)
+        scaler = VideoReformatter()
         _check_size(stream.codec_context.width, stream.codec_context.height, path)
         aspect = _aspect(stream)
         first, last = None, -1.0
@@ -223,7 +233,7 @@ def frames(path: Path) -> Iterator[Frame]:
                 first = seconds if first is None else first
                 if seconds - first > last:
                     last = seconds - first
-                    yield Frame(last, damaged or frame.is_corrupt, frame, aspect)
+                    yield Frame(last, damaged or frame.is_corrupt, frame, scaler, aspect)
 
 
 def _timed(
@@ -329,10 +339,11 @@ def sample(path: Path, count: int, use: Callable[[Frame], None]) -> None:
         DataError: the file cannot be opened or holds no picture.
     """
     import av
+    from av.video.reformatter import VideoReformatter
 
     with opened(path) as container:
         stream = _stream(container, path)
-        aspect = _aspect(stream)
+        aspect, scaler = _aspect(stream), VideoReformatter()
         length = container.duration or 0
         seen: set[int] = set()
         for index in range(count):
@@ -344,6 +355,6 @@ def sample(path: Path, count: int, use: Callable[[Frame], None]) -> None:
                 raw = None
             if raw is not None and raw.pts not in seen:
                 seen.add(raw.pts or 0)
-                use(Frame(raw.time or 0.0, raw.is_corrupt, raw, aspect))
+                use(Frame(raw.time or 0.0, raw.is_corrupt, raw, scaler, aspect))
             if not length:
                 return

@@ -6,18 +6,22 @@ in safetensors are read, and no code of theirs is run.
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core import files, progress, video
 from ..core.config import Count, NotNegative, Section
 from ..core.device import pick
 from ..core.errors import MuybridgeError, RecipeError, nearest
 from ..core.files import digest, digest_of
+from .label_files import Note
 
 Frames = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float64]
@@ -52,6 +56,40 @@ class ObjectsConfig(Section):
     """Frames of a clip that are shown to it, evenly spaced."""
     threshold: NotNegative = 0.7
     """The score from which on an object counts as seen, from 0 to 1."""
+
+
+def describe(
+    videos: Sequence[Path], notes: Sequence[Note], captions: Config, objects: ObjectsConfig
+) -> list[Note]:
+    """Adds captions and objects to the clips that have none.
+
+    What a model said of a clip is kept beside its video, so that it is not asked again.
+
+    Args:
+        videos: each clip's mp4.
+        notes: what is known of each.
+        captions, objects: the models; one without a name is not asked.
+    """
+    writer, finder = functools.cache(Captioner), functools.cache(Detector)
+
+    def said(path: Path, settings: Section, ask: Callable[[Frames], Any]) -> Any:
+        mark = digest_of(type(settings).__qualname__, settings.model_dump())[:12]
+        kept = path.with_suffix(f".{mark}.json")
+        if not kept.exists():
+            files.write_json(kept, ask(video.read_video(path)[0]))
+        return files.read_json(kept, "caption")
+
+    made = []
+    for path, told in zip(progress.track(videos, "caption", len(videos)), notes, strict=True):
+        note = told
+        if captions.model and not note.caption:
+            text = said(path, captions, lambda frames: writer(captions).caption(frames))
+            note = replace(note, caption=text)
+        if objects.model and not note.objects:
+            names = said(path, objects, lambda frames: finder(objects).objects(frames))
+            note = replace(note, objects=tuple(names))
+        made.append(note)
+    return made
 
 
 class Captioner:

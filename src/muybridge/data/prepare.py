@@ -13,7 +13,9 @@ import numpy as np
 from ..core import files, progress
 from ..core.config import NotNegative, Positive
 from ..core.errors import DataError
-from . import caption, collect, duplicates, engine, labels, overview, reading, splits, store
+from . import collect, duplicates, engine, labels, overview, reading, splits, store
+from .caption import Config as CaptionConfig
+from .caption import ObjectsConfig, describe
 from .store import Clip, Dataset
 
 if TYPE_CHECKING:
@@ -31,9 +33,9 @@ class Config(reading.Config):
     """Of the split."""
     vocabulary: tuple[str, ...] = ()
     """The labels there should be; others are warned of."""
-    caption: caption.Config = caption.Config()
+    caption: CaptionConfig = CaptionConfig()
     """Captions by a pretrained model, for clips that have none."""
-    objects: caption.ObjectsConfig = caption.ObjectsConfig()
+    objects: ObjectsConfig = ObjectsConfig()
     """Names of objects by a pretrained model, for clips that have none."""
     deadline: Positive = 60.0
     """Seconds that reading one file may take, and two more for each MiB of it."""
@@ -236,7 +238,7 @@ def _describe(
         described.append(labels.of_clip(survey.notes[i], clip["start"], clip["end"]))
     if config.caption.model or config.objects.model:
         videos = [survey.folders[i] / survey.items[i]["clips"][n]["video"] for i, n in pairs_of]
-        return caption.describe(videos, described, config.caption, config.objects)
+        return describe(videos, described, config.caption, config.objects)
     return described
 
 
@@ -334,7 +336,7 @@ def catalogue(survey: Survey, clips: Sequence[Clip]) -> pd.DataFrame:
             told = ("split", "group", "label", "caption", "source", "licence", "content")
             rows.append({
                 "kind": "clip", "clip": clip.name, **common, "objects": list(clip.objects),
-                "width": clip.width, "height": clip.height,
+                "start": clip.start, "end": clip.end, "width": clip.width, "height": clip.height,
                 **{name: getattr(clip, name) for name in told},
             })  # fmt: skip
     return pd.DataFrame(rows)
