@@ -32,7 +32,7 @@ MOVING_FLOOR = 0.8
 # of a second is met twice, by samples an eighth of a second apart at most.
 _ASKED, _HELD = 4, 2
 _FREQUENCIES = 7
-_CANDIDATE_STILL, _CANDIDATE_CHANGE = 0.85, 0.6
+_CANDIDATE_STILL, _CANDIDATE_CHANGE = 0.94, 0.83
 # Pictures of less contrast than a grey level have nothing to compare.
 _FLAT = float(SIDE)
 # A pair this far off at whole samples is none between them either.
