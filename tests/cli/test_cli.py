@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 VERBS = (
-    "check", "evaluate", "generate", "prepare", "quickstart", "recipes", "report", "stage", "train",
+    "check", "evaluate", "export", "generate", "prepare", "quickstart", "recipes", "report",
+    "stage", "train",
 )  # fmt: skip
 
 # Each case in a process of its own, forked from one in which torch has been imported already; the
@@ -223,6 +224,11 @@ ERRORS: dict[str, tuple[list[str], list[str], list[str]]] = {
         ["prepare", "footage", "--out", "data", "--set", "prepare.fps=0"],
         ["prepare.fps"],
         [],
+    ),
+    "export: not a dataset": (
+        ["export", "footage", "--out", "shards"],
+        ["'footage'", "not a dataset"],
+        ["muybridge prepare"],
     ),
     "generate: not a run": (
         ["generate", "footage", "--out", "samples"],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muybridge.core import chance
 from muybridge.core.clips import Batch
 from muybridge.core.config import parse
 from muybridge.core.errors import DataError, RecipeError
@@ -113,6 +115,11 @@ def window(dataset: Dataset, name: str) -> tuple[Clip, int]:
     return clip, round(float(moment.removesuffix("s")) * dataset.fps)
 
 
+# All that a clip can be changed by at once.
+VARIED: dict[str, float] = {
+    "flip": 0.5, "flip_vertical": 0.5, "rotate": 20, "zoom": 0.3, "brightness": 0.1,
+    "contrast": 0.2, "saturation": 0.3, "hue": 10, "noise": 4, "speed": 0.3, "rate": 0.3,
+}  # fmt: skip
 FULL = stored(
     [40, 17, 10, 25, 12],
     labels=["b", "a", "", "b", "c"],
@@ -123,34 +130,34 @@ LENGTHS = st.lists(st.integers(10, 60), min_size=1, max_size=9)
 
 @given(st.integers(0, 2**31), st.integers(0, 10_000), st.integers(1, 9), st.booleans())
 def test_a_batch_is_a_function_of_seed_and_step(
-    seed: int, step: int, size: int, flip: bool
+    seed: int, step: int, size: int, varied: bool
 ) -> None:
-    made = loader(FULL, seed, augment={"flip": flip / 2})
+    augment = VARIED if varied else {}
+    made = loader(FULL, seed, augment=augment)
     batch = made.batch(step, size)
     assert len(batch) == size
     made.batch(step + 1, size)  # what was asked before does not matter
     made.fixed(3)
     assert same(made.batch(step, size), batch)
-    assert same(loader(FULL, seed, augment={"flip": flip / 2}).batch(step, size), batch)
-    assert not torch.equal(
-        loader(FULL, seed + 1, augment={"flip": flip / 2}).batch(step, size).seeds, batch.seeds
-    )
+    assert same(loader(FULL, seed, augment=augment).batch(step, size), batch)
+    other = loader(FULL, seed + 1, augment=augment).batch(step, size)
+    assert not torch.equal(other.seeds, batch.seeds)
 
 
 def test_no_draw_moves_the_chance_of_others() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = loader(FULL, augment={"flip": 0.5}).batch(3, 4)
+    first = loader(FULL, augment=VARIED).batch(3, 4)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     np.random.seed(2)
     random.seed(2)
-    assert same(loader(FULL, augment={"flip": 0.5}).batch(3, 4), first)
+    assert same(loader(FULL, augment=VARIED).batch(3, 4), first)
 
 
 @given(st.integers(0, 500), st.integers(1, 4), st.integers(1, 4))
 def test_the_slices_of_all_ranks_are_the_global_batch(step: int, world: int, share: int) -> None:
-    made = loader(FULL, 5, augment={"flip": 0.5})
+    made = loader(FULL, 5, augment=VARIED)
     parts = [made.batch(step, world * share, rank, world) for rank in range(world)]
     assert all(len(part) == share for part in parts)
     assert same(joined(parts), made.batch(step, world * share))
@@ -183,7 +190,7 @@ def test_each_place_has_a_seed_of_its_own() -> None:
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
 @pytest.mark.parametrize("start", [0, 7])
 def test_iterating_from_a_step_gives_its_batches(start: int, rank: int, world: int) -> None:
-    made = loader(FULL, 2)
+    made = loader(FULL, 2, augment=VARIED)
     batches = made.iterate(start, 4, rank, world)
     for step, batch in zip(range(start, start + 6), batches, strict=False):
         assert same(batch, made.batch(step, 4, rank, world))
@@ -374,3 +381,226 @@ def test_settings_that_no_clip_can_have_are_refused(values: dict[str, Any]) -> N
     (name,) = values
     with pytest.raises(RecipeError, match=f"data.{name}"):
         parse(Config, values, "data")
+
+
+# --- order ---------------------------------------------------------------------------------------
+
+
+@given(LENGTHS, st.integers(1, 13), st.integers(0, 99), st.integers(0, 200))
+def test_the_order_is_a_shuffle_an_epoch(
+    lengths: list[int], size: int, seed: int, step: int
+) -> None:
+    """Runs go on from older checkpoints only if this stays as it is."""
+    count, batch = len(lengths), loader(stored(lengths), seed).batch(step, size)
+    for place, (name, own) in enumerate(zip(batch.names, batch.seeds.tolist(), strict=True)):
+        epoch, position = divmod(step * size + place, count)
+        which = int(chance.permutation(count, seed, "epoch", epoch)[position])
+        assert own == chance.mix(seed, "clip", step * size + place)
+        start = chance.mix(own, "start") % (lengths[which] - 9)
+        assert name == f"clip{which}.mp4@{start / 24:.2f}s"
+
+
+SHAPES = [SIZE, (5, 3), (4, 4)]
+
+
+@given(
+    st.lists(st.sampled_from(SHAPES), min_size=1, max_size=12), st.integers(1, 9),
+    st.integers(0, 99),
+)  # fmt: skip
+def test_batches_are_of_one_size_and_each_clip_comes_in_its_turn(
+    sizes: list[tuple[int, int]], size: int, seed: int
+) -> None:
+    dataset = stored([12] * len(sizes), sizes=sizes)
+    made, count = loader(dataset, seed), len(sizes)
+    per_size = Counter(sizes)
+    seen: Counter[str] = Counter()
+    steps_of: Counter[tuple[int, ...]] = Counter()
+    epoch = 0
+    for step in range(4 * count + 8):
+        batch = made.batch(step, size)
+        shape = tuple(batch.clips.shape[-2:])
+        for name in batch.names:
+            seen[name.partition("@")[0]] += 1
+        steps_of[shape] += 1
+        for other in per_size:
+            came = [seen[f"clip{i}.mp4"] for i in range(count) if sizes[i] == other]
+            assert max(came) - min(came) <= 1, "a clip came again before another of its size"
+        ends = sum(-(-(epoch + 1) * number // size) for number in per_size.values())
+        if step + 1 == ends:
+            epoch += 1
+            for i in range(count):
+                assert seen[f"clip{i}.mp4"] >= epoch
+            for other, number in per_size.items():
+                assert steps_of[other] * size - epoch * number < size
+    assert same(made.batch(3, size), loader(dataset, seed).batch(3, size))
+
+
+def test_sizes_are_mixed_within_an_epoch() -> None:
+    dataset = stored([12] * 40, sizes=[SHAPES[i % 2] for i in range(40)])
+    made = loader(dataset)
+    shapes = [tuple(made.batch(step, 1).clips.shape[-2:]) for step in range(40)]
+    assert Counter(shapes) == {SHAPES[0]: 20, SHAPES[1]: 20}
+    changes = sum(a != b for a, b in pairwise(shapes))
+    assert 8 < changes < 32
+
+
+@given(st.integers(0, 300), st.integers(1, 3), st.integers(1, 3))
+def test_the_slices_of_all_ranks_are_the_global_batch_of_any_size(
+    step: int, world: int, share: int
+) -> None:
+    made = loader(stored([12, 14, 30, 12, 12], sizes=[*SHAPES, *SHAPES[:2]]), augment=VARIED)
+    parts = [made.batch(step, world * share, rank, world) for rank in range(world)]
+    assert same(joined(parts), made.batch(step, world * share))
+
+
+def test_fixed_clips_are_of_the_base_size_if_any_is() -> None:
+    made = loader(stored([12] * 5, sizes=[(4, 4), SIZE, (4, 4), (4, 4), SIZE]))
+    assert {name.partition("@")[0] for name in made.fixed(6).names} == {"clip1.mp4", "clip4.mp4"}
+    made = loader(stored([12] * 3, sizes=[(5, 3), (4, 4), (4, 4)]))
+    assert {name.partition("@")[0] for name in made.fixed(6).names} == {"clip1.mp4", "clip2.mp4"}
+
+
+# --- invented frames -----------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0, 0, 1, 2]), min_size=10, max_size=40), min_size=1,
+             max_size=5),
+    st.sampled_from([0.0, 0.25, 1.0]), st.booleans(), st.integers(0, 50),
+)  # fmt: skip
+def test_weights_are_less_exactly_at_invented_frames_and_these_as_few_as_can_be(
+    kinds: list[list[int]], invented: float, varied: bool, step: int
+) -> None:
+    dataset = stored([len(k) for k in kinds], kinds=[bytes(k) for k in kinds])
+    augment = {"flip": 0.5, "noise": 3} if varied else {}
+    try:
+        made = loader(dataset, invented=invented, augment=augment)
+    except DataError:
+        return
+    for batch in (made.batch(step, 4), made.fixed(4)):
+        for name, weights in zip(batch.names, batch.frame_weight.tolist(), strict=True):
+            clip, start = window(dataset, name)
+            real = [kind == 0 for kind in clip.kinds]
+            own = [real[start + offset] for offset in (0, 3, 6, 9)]
+            assert weights == [1.0 if it else invented for it in own]
+            most = max(
+                sum(real[s + offset] for offset in (0, 3, 6, 9)) for s in range(len(real) - 9)
+            )
+            assert sum(own) == most
+
+
+def test_footage_slower_than_the_stored_rate_starts_at_true_frames() -> None:
+    # 8 frames a second stored at 24: each frame comes three times; the second is the true one.
+    dataset = stored([60], kinds=[bytes([1, 0, 1] * 20)])
+    made = loader(dataset)
+    starts = set()
+    for step in range(40):
+        batch = made.batch(step, 4)
+        assert batch.frame_weight.min() == 1
+        starts |= {window(dataset, name)[1] for name in batch.names}
+    assert starts == set(range(1, 51, 3))
+
+
+def test_a_clip_of_invented_frames_alone_is_left_out_unless_asked_for() -> None:
+    dataset = stored([20, 20], kinds=[bytes([2] * 20), bytes(20)])
+    assert [clip.name for clip in loader(dataset).clips] == ["clip1.mp4"]
+    assert len(loader(dataset, invented=0.5).clips) == 2
+    with pytest.raises(DataError, match=r"data\.invented"):
+        loader(stored([20], kinds=[bytes([2] * 20)]))
+
+
+# --- augmentation --------------------------------------------------------------------------------
+
+
+@given(
+    st.floats(0, 0.9), st.floats(0, 1), st.sampled_from([24.0, 12.0, 8.0, 7.0]), st.integers(0, 99)
+)
+def test_times_are_those_of_the_clip_as_it_is_to_look(
+    speed: float, rate: float, fps: float, step: int
+) -> None:
+    made = loader(stored([40, 90, 200]), augment={"speed": speed, "rate": rate}, fps=fps)
+    batch = made.batch(step, 6)
+    frames = torch.arange(4) / fps
+    for pixels, name, times in zip(batch.clips, batch.names, batch.times, strict=True):
+        clip, start = window(made.dataset, name)
+        own = pixels_of(made.dataset, clip)
+        levels = ((pixels.double() + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
+        places = [int(np.abs(own - level).sum((1, 2, 3)).argmin()) for level in levels]
+        assert np.allclose(own[places], levels, atol=1e-3)
+        assert places[0] == start
+        gaps = np.diff(places)
+        assert gaps.min() >= 1, "a frame comes twice"
+        # Half the rate or not; besides that as data.fps has it, to half a stored frame (at up to
+        # ten times the speed less).
+        slow = float(times[-1]) / float(frames[-1])
+        every = 2 if slow > 1.5 else 1
+        assert float((times - every * frames).abs().max()) <= 0.5 / 24 / (1 - speed) + 1e-5
+        if rate == 0:
+            assert every == 1
+        # Played at its speed, the frames are seen at these times.
+        ratio = places[-1] - places[0]
+        played = ratio / 24 / float(times[-1])
+        assert (1 - speed) - 1e-3 <= played <= 1 / (1 - speed) + 1e-3
+
+
+def test_speeds_are_drawn_either_way() -> None:
+    made = loader(stored([400] * 4), augment={"speed": 0.3})
+    spans = []
+    for step in range(50):
+        batch = made.batch(step, 4)
+        assert batch.times[:, -1].sub(3 / 8).abs().max() < 0.03
+        spans += [cut.places[-1] - cut.places[0] for cut in (made._drawn(made.clips[0], step),)]
+    assert min(spans) < 9 < max(spans)
+    assert min(spans) >= 6 and max(spans) <= 13
+
+
+@given(LENGTHS, st.integers(0, 100))
+def test_changes_of_the_picture_leave_places_times_and_weights(
+    lengths: list[int], step: int
+) -> None:
+    still = {name: value for name, value in VARIED.items() if name not in ("speed", "rate")}
+    plain, varied = loader(stored(lengths)), loader(stored(lengths), augment=still)
+    one, other = plain.batch(step, 3), varied.batch(step, 3)
+    assert one.names == other.names
+    assert torch.equal(one.times, other.times) and torch.equal(one.seeds, other.seeds)
+
+
+def test_words_are_swapped_where_a_clip_is_mirrored() -> None:
+    dataset = stored(
+        [10] * 4,
+        labels=["turn_left", "turn_right", "wave_left", ""],
+        captions=["turns left", "turns right", "waves his left hand", "he left right now"],
+        objects=[("left shoe", "hat"), ("hat",), (), ("right shoe",)],
+    )
+    plain = loader(dataset).batch(0, 4)
+    before = {name: clip for name, clip in zip(plain.names, plain.clips, strict=True)}
+    assert dataset.labels == ["turn_left", "turn_right", "wave_left"]
+    assert dataset.objects == ["hat", "left shoe", "right shoe"]
+    seen = set()
+    for step in range(20):
+        batch = loader(dataset, augment={"flip": 0.5}).batch(step, 4)
+        assert batch.text and batch.label is not None and batch.objects is not None
+        rows = zip(
+            batch.names, batch.clips, batch.text, batch.label.tolist(), batch.objects.tolist(),
+            strict=True,
+        )  # fmt: skip
+        for name, pixels, text, label, objects in rows:
+            mirrored = torch.equal(pixels, before[name].flip(-1))
+            assert mirrored != torch.equal(pixels, before[name])
+            seen.add((name[:5], mirrored, text, label, tuple(objects)))
+    assert seen == {
+        ("clip0", False, "turns left", 0, (1, 1, 0)),
+        ("clip0", True, "turns right", 1, (1, 0, 1)),
+        ("clip1", False, "turns right", 1, (1, 0, 0)),
+        ("clip1", True, "turns left", 0, (1, 0, 0)),
+        ("clip2", False, "waves his left hand", 2, (0, 0, 0)),
+        ("clip3", False, "he left right now", 3, (0, 0, 1)),
+    }
+
+
+def test_fixed_clips_are_never_varied() -> None:
+    assert same(loader(FULL, augment=VARIED).fixed(9), loader(FULL).fixed(9))
+
+
+def test_objects_are_told_only_where_the_data_names_some() -> None:
+    assert loader(FULL).batch(0, 2).objects is None

@@ -224,8 +224,10 @@ def _warped(frames: Frames, draw: Draw) -> Frames:
     time, height, width, _ = frames.shape
     where = matrix(draw, height, width)
     made = np.empty(frames.shape, np.uint8)
-    for begin in range(0, time, _TOGETHER):
-        part = frames[begin : begin + _TOGETHER]
+    # Shared out evenly: OpenCV rounds a lone frame in another way than several.
+    many = -(-time // -(-time // _TOGETHER))
+    for begin in range(0, time, many):
+        part = frames[begin : begin + many]
         deep = cv2.transpose(part.reshape(len(part), -1)).reshape(height, width, -1)
         deep = cv2.warpAffine(
             deep,
@@ -234,7 +236,7 @@ def _warped(frames: Frames, draw: Draw) -> Frames:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        rows = made[begin : begin + _TOGETHER].reshape(len(part), -1)
+        rows = made[begin : begin + many].reshape(len(part), -1)
         cv2.transpose(deep.reshape(-1, len(part)), dst=rows)
     return made
 

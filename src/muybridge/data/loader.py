@@ -100,6 +100,12 @@ class Loader:
             )
         if not self.clips:
             longest = max((clip.frames for clip in self.dataset.of(self.split)), default=0)
+            if longest >= self.span:
+                raise DataError(
+                    f"no clip of the {self.split} split has a frame that was not repeated or "
+                    "interpolated in repair, and data.invented = 0",
+                    "add footage, or let invented frames count: data.invented=1",
+                )
             raise DataError(
                 f"no clip of the {self.split} split is long enough: data.frames = "
                 f"{self.config.frames} at data.fps = {self.config.fps:g} needs "

@@ -138,13 +138,8 @@ class Videos:
     def _examine(self, clip: Clip) -> _Table:
         import av
 
-        path = self.folder / clip.file
+        content = whole(self.folder, clip)
         try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != clip.content:
-                raise damaged(
-                    self.folder, clip, "it is not the video that the dataset was made with"
-                )
             with av.open(io.BytesIO(content), "r") as container:
                 stream = container.streams.video[0]
                 context = stream.codec_context
@@ -163,7 +158,7 @@ class Videos:
                     places,
                     keys & closed,
                 )
-        except (av.error.FFmpegError, ValueError, IndexError, OSError) as error:
+        except (av.error.FFmpegError, ValueError, IndexError) as error:
             raise damaged(self.folder, clip, str(error)) from error
         if size != padded(clip):
             raise damaged(self.folder, clip, f"its picture is {size[1]}x{size[0]}")
@@ -184,6 +179,21 @@ def _places(packets: list[Any], beat: float) -> Indices:
     if np.abs(exact - places).max() > 0.25:
         raise ValueError("its frames are not evenly spaced at the dataset's rate")
     return np.asarray(places, np.int64)
+
+
+def whole(folder: Path, clip: Clip) -> bytes:
+    """A clip's video.
+
+    Raises:
+        DataError: it cannot be read, or is not the one that the dataset names.
+    """
+    try:
+        content = (folder / clip.file).read_bytes()
+    except OSError as error:
+        raise damaged(folder, clip, str(error.strerror)) from error
+    if hashlib.sha256(content).hexdigest() != clip.content:
+        raise damaged(folder, clip, "it is not the video that the dataset was made with")
+    return content
 
 
 def checked(clip: Clip, indices: Indices) -> Indices:
