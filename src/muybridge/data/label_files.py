@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,7 +49,7 @@ _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
 _LISTED = re.compile(rf"(.*?\.(?:{_SUFFIXES}))(?:[\s,]+(.*))?", re.IGNORECASE)
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
     rows: list[Row] = []
     try:
         for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows.append(row)
+            rows.append(dict(row))
     except csv.Error as error:
         raise DataError(
             f"{path}, row {len(rows) + 1} cannot be read ({error})", "look for a quote left open"
@@ -268,13 +268,16 @@ def _seconds(value: str, where: str) -> float | None:
     if not value:
         return None
     match = _TIME.fullmatch(value)
-    hours, minutes, seconds = match.groups() if match else (None, None, "")
-    number = float(seconds.replace(",", ".")) if match else 0.0
-    if not match or (minutes and number >= 60) or (hours and int(minutes) >= 60):
+    hours, minutes, seconds = (
+        (int(match[1] or 0), int(match[2] or 0), float(match[3].replace(",", ".")))
+        if match
+        else (0, 60, 60.0)
+    )
+    if not match or (match[1] and minutes >= 60) or (match[2] and seconds >= 60):
         raise DataError(
             f"{where}: {value!r} is not a time", "give seconds, as 62.5, or hh:mm:ss, as 00:01:02.5"
         )
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + number
+    return hours * 3600 + minutes * 60 + seconds
 
 
 # Lists

@@ -191,7 +191,7 @@ def _stem(name: str) -> str:
 
 def _is_excerpt(name: str, said: str) -> bool:
     match = _EXCERPT.fullmatch(_stem(name))
-    return bool(match) and _stem(said) == match[1]
+    return match is not None and _stem(said) == match[1]
 
 
 def _of_excerpt(name: str, own: list[Note]) -> list[Note]:
