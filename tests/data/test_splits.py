@@ -47,7 +47,7 @@ def many(seed: int, groups: int, labels: int, sizes: int = 6) -> Clips:
             shown = {str(action)} | {str(name) for name in seen if chance.random() < 0.7}
             row = (f"{seed}-{group}-{part}", group, tuple(sorted(shown)), "")
             for column, value in zip(clips, row, strict=True):
-                column.append(value)  # type: ignore[arg-type]
+                column.append(value)
     return clips
 
 
@@ -140,8 +140,8 @@ def test_the_order_of_the_clips_does_not_matter(
     keys, groups, own, wanted = ([column[i] for i in order] for column in clips)
     # Groups are numbered by their first clip, so that their numbers change with the order too.
     numbers = [groups.index(group) for group in groups]
-    shuffled = [tuple(reversed(names)) for names in own]  # type: ignore[arg-type]
-    made_again = split(keys, numbers, shuffled, wanted, RATIOS, seed, before)  # type: ignore[arg-type]
+    shuffled = [tuple(reversed(names)) for names in own]
+    made_again = split(keys, numbers, shuffled, wanted, RATIOS, seed, before)
     assert dict(zip(keys, made_again, strict=True)) == made
 
 
@@ -287,7 +287,7 @@ def test_what_nothing_asks_for_comes_out_of_train(capsys: pytest.CaptureFixture[
     rest: Clips = tuple(
         [v for v, w in zip(column, wanted, strict=True) if w == "train"]
         for column in (keys, groups, names, wanted)
-    )  # type: ignore[assignment]
+    )
     off = deviation(rest, [m for m in made if m != "test"], (0.8, 0.1, 0))
     assert (np.abs(off) <= table(rest)[0].max(0)).all()
     assert "nothing is asked for in validation" in capsys.readouterr().err
@@ -346,7 +346,7 @@ def test_no_old_group_moves_that_is_known_from_before(groups: int) -> None:
     # A newcomer that is a copy of old footage goes where that is.
     new[0].append("copy")
     for column, value in zip(new[1:], (0, new[2][0], ""), strict=True):
-        column.append(value)  # type: ignore[arg-type]
+        column.append(value)
     again = split(*new, RATIOS, 0, dict(zip(old[0], made, strict=True)))
     assert moved(old, made, new, again) == 0
     assert again[-1] == made[0]
@@ -428,7 +428,7 @@ def test_no_mirrored_pair_is_ever_on_two_sides(pairs: tuple[list[Path], list[int
     names = [(notes[file.name][0].label,) for file in files]
     keys = [file.name for file in files]
     for seed in range(50):
-        clips: Clips = (keys, groups, names, [""] * 72)  # type: ignore[assignment]
+        clips: Clips = (keys, groups, names, [""] * 72)
         made = split(*clips, RATIOS, seed)
         check(groups, made)
         assert abs(made.count("train") - 57.6) < 2

@@ -47,7 +47,7 @@ _UCF_NAME = re.compile(r"v_(.+)_g\d+_c\d+")
 _NAMED_FOR_SPLIT = re.compile(r"(?:.*[_-])?([a-z]+?)(?:list)?[_-]?\d*")
 _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
 _LISTED = re.compile(rf"(.*?\.(?:{_SUFFIXES}))(?:[\s,]+(.*))?", re.IGNORECASE)
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?((?:\d+[.,]?\d*|[.,]\d+)(?:[eE]-?\d+)?)")
 
 Row = dict[str, Any]
 
@@ -245,7 +245,8 @@ def _text(value: Any, where: str) -> str:
             f"{where}: {json.dumps(value)[:60]} is not one value",
             "give each caption or action a row of its own; things that are seen go in objects",
         )
-    return "" if value is None else str(value).strip()
+    absent = value is None or value != value  # what pandas writes for nothing is no number
+    return "" if absent else str(value).strip()
 
 
 def _objects(value: Any, where: str) -> tuple[str, ...]:
@@ -268,16 +269,12 @@ def _seconds(value: str, where: str) -> float | None:
     if not value:
         return None
     match = _TIME.fullmatch(value)
-    hours, minutes, seconds = (
-        (int(match[1] or 0), int(match[2] or 0), float(match[3].replace(",", ".")))
-        if match
-        else (0, 60, 60.0)
-    )
-    if not match or (match[1] and minutes >= 60) or (match[2] and seconds >= 60):
+    parts = [float((part or "0").replace(",", ".")) for part in match.groups()] if match else []
+    if match is None or (match[1] and parts[1] >= 60) or (match[2] and parts[2] >= 60):
         raise DataError(
             f"{where}: {value!r} is not a time", "give seconds, as 62.5, or hh:mm:ss, as 00:01:02.5"
         )
-    return hours * 3600 + minutes * 60 + seconds
+    return parts[0] * 3600 + parts[1] * 60 + parts[2]
 
 
 # Lists

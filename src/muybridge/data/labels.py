@@ -371,7 +371,7 @@ def _closest(name: str, known: Sequence[str]) -> str:
 
 def _near(first: str, second: str) -> bool:
     """Whether one is the other but for a letter or, in a long word, two; numbers must agree."""
-    allowed = min(len(first), len(second)) // 4
+    allowed = max(len(first), len(second)) // 4
     if re.findall(r"\d+", first) != re.findall(r"\d+", second):
         return False
     return 0 < _edits(first, second, min(allowed, 2)) <= min(allowed, 2)
