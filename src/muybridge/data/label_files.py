@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,9 +47,9 @@ _UCF_NAME = re.compile(r"v_(.+)_g\d+_c\d+")
 _NAMED_FOR_SPLIT = re.compile(r"(?:.*[_-])?([a-z]+?)(?:list)?[_-]?\d*")
 _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
 _LISTED = re.compile(rf"(.*?\.(?:{_SUFFIXES}))(?:[\s,]+(.*))?", re.IGNORECASE)
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?((?:\d+[.,]?\d*|[.,]\d+)(?:[eE]-?\d+)?)")
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
     rows: list[Row] = []
     try:
         for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows.append(row)
+            rows.append(dict(row))
     except csv.Error as error:
         raise DataError(
             f"{path}, row {len(rows) + 1} cannot be read ({error})", "look for a quote left open"
@@ -245,7 +245,8 @@ def _text(value: Any, where: str) -> str:
             f"{where}: {json.dumps(value)[:60]} is not one value",
             "give each caption or action a row of its own; things that are seen go in objects",
         )
-    return "" if value is None else str(value).strip()
+    absent = value is None or value != value  # what pandas writes for nothing is no number
+    return "" if absent else str(value).strip()
 
 
 def _objects(value: Any, where: str) -> tuple[str, ...]:
@@ -268,13 +269,12 @@ def _seconds(value: str, where: str) -> float | None:
     if not value:
         return None
     match = _TIME.fullmatch(value)
-    hours, minutes, seconds = match.groups() if match else (None, None, "")
-    number = float(seconds.replace(",", ".")) if match else 0.0
-    if not match or (minutes and number >= 60) or (hours and int(minutes) >= 60):
+    parts = [float((part or "0").replace(",", ".")) for part in match.groups()] if match else []
+    if match is None or (match[1] and parts[1] >= 60) or (match[2] and parts[2] >= 60):
         raise DataError(
             f"{where}: {value!r} is not a time", "give seconds, as 62.5, or hh:mm:ss, as 00:01:02.5"
         )
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + number
+    return parts[0] * 3600 + parts[1] * 60 + parts[2]
 
 
 # Lists

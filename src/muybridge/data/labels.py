@@ -191,7 +191,7 @@ def _stem(name: str) -> str:
 
 def _is_excerpt(name: str, said: str) -> bool:
     match = _EXCERPT.fullmatch(_stem(name))
-    return bool(match) and _stem(said) == match[1]
+    return match is not None and _stem(said) == match[1]
 
 
 def _of_excerpt(name: str, own: list[Note]) -> list[Note]:
@@ -371,7 +371,7 @@ def _closest(name: str, known: Sequence[str]) -> str:
 
 def _near(first: str, second: str) -> bool:
     """Whether one is the other but for a letter or, in a long word, two; numbers must agree."""
-    allowed = min(len(first), len(second)) // 4
+    allowed = max(len(first), len(second)) // 4
     if re.findall(r"\d+", first) != re.findall(r"\d+", second):
         return False
     return 0 < _edits(first, second, min(allowed, 2)) <= min(allowed, 2)
