@@ -234,7 +234,8 @@ def _edges(values: npt.NDArray[np.float64], logarithmic: bool) -> npt.NDArray[np
         low = max(positive, high / DECADES) / 1.05
         return np.geomspace(low, max(high, low * 1.2) * 1.05, bins + 1)
     if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
+        margin = 0.1 * abs(low) or 0.5
+        low, high = low - margin, high + margin
     return np.linspace(low, high, bins + 1)
 
 

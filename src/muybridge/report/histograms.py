@@ -86,4 +86,4 @@ def _scale(axes: Axes, table: Mapping[str, Any]) -> None:
 
 def _short(value: object) -> str:
     found = number(value)
-    return "unknown" if found is None else f"{found:.3g}"
+    return "unknown" if found is None else f"{found:,.0f}" if abs(found) >= 1000 else f"{found:.3g}"
