@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from muybridge.core.errors import MuybridgeError, RecipeError
 from muybridge.core.video import Frames, read_video
-from muybridge.data.subject import Kind, Real, path, shorter_side, window
+from muybridge.data.subject import Kind, Real, _least_acceleration, path, shorter_side, window
 
 HEIGHT, WIDTH, FPS, FRAMES = 64, 114, 24, 96
 SQUARE = (1, 1)
@@ -116,6 +116,17 @@ def test_the_path_is_smooth_and_slow_even_for_a_subject_that_jumps(fps: int) -> 
     assert np.abs(speed).max() < 0.51
     # A change of speed of a width a second takes a quarter of a second or longer.
     assert np.abs(speed[fps // 12 :] - speed[: -(fps // 12)]).max() < 0.35
+
+
+@given(st.integers(1, 30), st.floats(0.01, 1000), st.integers(0, 10**6))
+def test_the_smooth_path_is_that_of_least_squares(count: int, stiffness: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places, weights = random.uniform(0, 1, count), random.uniform(0.01, 1, count)
+    bend = np.diff(np.eye(count), n=2, axis=0) * np.sqrt(stiffness)
+    rows = np.concatenate([np.diag(np.sqrt(weights)), bend])
+    wanted = np.concatenate([np.sqrt(weights) * places, np.zeros(len(bend))])
+    expected = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+    np.testing.assert_allclose(_least_acceleration(places, weights, stiffness), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", SEEN)

@@ -295,7 +295,7 @@ def _folder(name: str, setting: str) -> Path:
 def _shown(frames: Frames, count: int) -> Frames:
     """Up to `count` frames, evenly spaced and away from both ends."""
     moments = (np.arange(min(count, len(frames))) + 0.5) / min(count, len(frames)) * len(frames)
-    return frames[moments.astype(int)]
+    return np.asarray(frames[moments.astype(int)])
 
 
 def most_agreed(texts: Sequence[str]) -> str:

@@ -25,14 +25,14 @@ RATES = {"motion": 8.0, "saliency": 4.0, "people": 4.0, "faces": 4.0}
 # this share of the picture a second.
 FOLLOWED, MAX_SPEED = 0.7, 0.5
 # Where nothing is seen: the seconds over which what was seen before and after is forgotten, and the
-# weight that it has, of 1.
-HELD, UNSEEN = 0.5, 0.01
+# weight that it has, of 1; and the weight that the middle has against it.
+HELD, UNSEEN, UNSURE = 0.5, 0.01, 0.1
 # The middle of the picture counts more, by a bell curve of this width.
 MIDDLE = 0.3
 # A path that stays within this share of the crop is a constant one: a still camera looks better.
 STILL = 0.15
 # Mean interest of a picture (grey levels) that counts half; a change below `CHANGE` counts nothing.
-HALF_SURE, CHANGE = 0.05, 2.0
+HALF_SURE, CHANGE = 0.03, 2.0
 # Detected people and faces below this score are passed over.
 SCORE = 0.6
 
@@ -91,7 +91,7 @@ def path(
     """
     if not len(frames):
         return np.zeros((0, 2))
-    shares = window(*frames[0].shape[:2], aspect)
+    shares = window(frames[0].shape[0], frames[0].shape[1], aspect)
     centres = np.full((len(frames), 2), 0.5)
     axis = 0 if shares[0] < 1 else 1
     if kind == "centre" or shares[axis] == 1:
@@ -180,13 +180,13 @@ def _moving(greys: Picture) -> Grey:
 
 
 def _neighbourhood(grey: Picture) -> tuple[Any, Any]:
-    """The least and the most over half a pixel around each place: between them lies what a shift by
+    """The least and the most over a quarter of a pixel around each place: between them lies what a shift by
     a part of a pixel, or a little turn or zoom, makes of it."""
     import cv2
 
     square = np.ones((3, 3), np.uint8)
     low, high = cv2.erode(grey, square), cv2.dilate(grey, square)
-    return cv2.addWeighted(low, 0.5, grey, 0.5, 0), cv2.addWeighted(high, 0.5, grey, 0.5, 0)
+    return cv2.addWeighted(low, 0.25, grey, 0.75, 0), cv2.addWeighted(high, 0.25, grey, 0.75, 0)
 
 
 def _camera(greys: Picture) -> Real:
@@ -347,7 +347,7 @@ def _smooth(places: Real, trust: Real, rate: float, share: float) -> Real:
     # Where nothing is seen, what was seen within about a second counts, if not for much: the path
     # of least acceleration by itself would go straight on.
     reach = np.arange(-len(places) + 1, len(places)) / (HELD * rate)
-    known = np.array([0.5 * 2e-3, 2e-3])[:, None] + [
+    known = np.array([0.5 * UNSURE, UNSURE])[:, None] + [
         np.convolve(values, np.exp(-np.abs(reach)), "valid") for values in (trust * places, trust)
     ]
     places = trust * places + (1 - trust) * known[0] / known[1]
