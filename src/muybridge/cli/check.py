@@ -9,6 +9,8 @@ import typer
 
 from .options import Json
 
+SAMPLED = 40  # files that are read, so that a look at a large folder takes a minute
+
 
 def check(
     subject: Annotated[
@@ -31,6 +33,8 @@ def check(
         print(title)
         for name, value in lines.items():
             print(f"  {name:<24}{value}")
+    if "footage" in facts:
+        print(sample(Path(str(subject))))
 
 
 def machine() -> dict[str, dict[str, object]]:
@@ -76,34 +80,56 @@ def machine() -> dict[str, dict[str, object]]:
 
 
 def footage(folder: Path) -> dict[str, object]:
-    """What a folder of videos holds, by its files' headers."""
+    """What a folder of videos holds, by their headers."""
     from collections import Counter
 
-    from ..core import video
+    from ..core import decoding
     from ..core.errors import DataError
     from ..core.progress import track
-    from ..data import labels
-    from ..data.prepare import scan
+    from ..data import collect, labels
 
-    found, broken, seconds = scan(folder), 0, 0.0
+    found, broken, seconds = collect.scan(folder), 0, 0.0
     sizes: Counter[str] = Counter()
     for path in track(found, "probe"):
         try:
-            probe = video.probe(path)
-        except DataError:
+            probe = decoding.probe(path)
+        except (DataError, OSError):
             broken += 1
             continue
         sizes[f"{probe.width}x{probe.height}"] += 1
         seconds += probe.seconds or 0.0
-    told = labels.find(folder)
-    classes = {note.label for note in labels.of_folders(found, folder).values()}
+    notes = labels.gather(found, folder)
+    classes = sorted({note.label for own in notes.values() for note in own} - {""})
+    shown = ", ".join(classes[:8]) + (f" and {len(classes) - 8} more" if classes[8:] else "")
     return {
         "files": len(found),
         "cannot be opened": broken,
         "minutes": round(seconds / 60, 1),
         "sizes": ", ".join(f"{size} ({count})" for size, count in sizes.most_common(4)),
-        "labels": str(told.name) if told else ", ".join(sorted(classes)) or "none found",
+        "labels": shown or "none found",
     }
+
+
+def sample(folder: Path) -> str:
+    """What would become of the footage, in some lines: of all of it, or of files spread over it."""
+    import tempfile
+
+    from ..core.progress import say
+    from ..data import collect
+    from ..data.prepare import Config, dry_run
+    from ..report.footage import short
+
+    found = collect.scan(folder)
+    chosen = found[:: -(-len(found) // SAMPLED)]
+    with tempfile.TemporaryDirectory() as place:
+        linked = Path(place) / "footage"
+        for path in chosen:
+            link = linked / path.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.absolute())
+        say(f"reading {len(chosen)} of {len(found)} files")
+        _, overview = dry_run(linked, Path(place) / "dataset", config=Config())
+    return short(overview)
 
 
 def recipe(name: str) -> dict[str, object]:

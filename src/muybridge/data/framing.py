@@ -43,11 +43,11 @@ def cover(shape: Size, box: Box, size: Size) -> tuple[Size, tuple[slice, slice]]
 
 
 def inside(luma: Frames, box: Box) -> Frames:
-    """What `box` keeps of a picture (height, width); all of it where that is next to nothing."""
-    height, width = luma.shape
+    """What `box` keeps of a picture (height, width, ...), or all where that is next to nothing."""
+    height, width = luma.shape[:2]
     rows, columns = round(box[0] * height), round(box[2] * width)
     cut = luma[rows : round(box[1] * height), columns : round(box[3] * width)]
-    return np.ascontiguousarray(cut if min(cut.shape) >= 16 else luma)
+    return np.ascontiguousarray(cut if min(cut.shape[:2]) >= 16 else luma)
 
 
 def crop(picture: Frames, middle: tuple[float, float], size: Size) -> Frames:

@@ -76,7 +76,12 @@ class _Chunk:
     pictures: list[video.Frames] = field(default_factory=list)
     thumbs: list[video.Frames] = field(default_factory=list)
     sampled: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    looks: dict[int, video.Frames] = field(default_factory=dict)
     end: float = 0.0
+
+    def measured(self, places: npt.NDArray[np.int64]) -> timing.Floats:
+        """What was measured of some of the frames at these places: (n, 5)."""
+        return np.array([self.sampled[i] for i in places.tolist() if i in self.sampled])
 
 
 def read(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -133,7 +138,7 @@ def _chunks(path: Path, box: framing.Box, config: Config) -> Iterator[_Chunk]:
 
     chunk, held, scaled, inner = _Chunk(), 0, (0, 0), (slice(None), slice(None))
     shape: tuple[int, int] | None = None
-    next_sample = 0.0
+    next_sample = next_look = 0.0
     for frame in decoding.frames(path):
         if frame.size != shape:
             shape = frame.size
@@ -150,6 +155,12 @@ def _chunks(path: Path, box: framing.Box, config: Config) -> Iterator[_Chunk]:
             luma = frame.picture((round(shape[0] * scale), round(shape[1] * scale)), grey=True)
             chunk.sampled[len(chunk.times)] = quality.of_picture(framing.inside(luma, box))
             next_sample = frame.seconds + 1 / _SAMPLES
+        if config.crop != "centre" and frame.seconds >= next_look:
+            scale = subject.shorter_side(config.crop) / min(picture.shape[:2])
+            whole = (round(scaled[0] * scale), round(scaled[1] * scale))
+            look = frame.picture(whole)
+            chunk.looks[len(chunk.times)] = framing.inside(look, box)
+            next_look = frame.seconds + 1 / subject.RATES[config.crop]
         chunk.times.append(frame.seconds)
         chunk.damaged.append(frame.damaged)
         chunk.pictures.append(picture)
@@ -229,7 +240,7 @@ class _Reader:
         seconds = float(times[run[-1]] - times[run[0]] + timing.period(times[run]))
         if seconds < config.min_seconds * _SHORTER:
             return f"too short: {seconds:.2f} s, prepare.min_seconds = {config.min_seconds:g}"
-        measured = np.array([chunk.sampled[i] for i in run if i in chunk.sampled])
+        measured = chunk.measured(run)
         found = quality.figures(thumbs[run], times[run], measured)
         if reason := quality.verdict(found, shots.disorder(thumbs[run]), config):
             return reason
@@ -257,12 +268,7 @@ class _Reader:
         """The frames of a clip: at their rate, filled in, cropped."""
         pictures = [chunk.pictures[i] for i in run]
         size = self._size(pictures[0])
-        if self.config.crop == "centre":
-            middle = [(0.5, 0.5)] * len(pictures)
-        else:
-            middle = subject.path(
-                np.stack(pictures), size, self.config.crop, self.config.detector
-            ).tolist()
+        middle = self._middle(chunk, run, size)
         cropped = [framing.crop(p, c, size) for p, c in zip(pictures, middle, strict=True)]
         if self.config.denoise != "none":
             cropped = list(repair.denoise(np.stack(cropped), self.config.denoise))
@@ -271,6 +277,26 @@ class _Reader:
             repair.interpolate(cropped[before], cropped[after], share) if share else cropped[before]
             for before, after, share in steps
         ])  # fmt: skip
+
+    def _middle(
+        self, chunk: _Chunk, run: timing.Ints, size: framing.Size
+    ) -> list[tuple[float, float]]:
+        """Where the middle of the crop is in each frame, y and x of 1."""
+        places = [i for i in run.tolist() if i in chunk.looks]
+        if self.config.crop == "centre" or len(places) < 2:
+            return [(0.5, 0.5)] * len(run)
+        found = subject.path(
+            [chunk.looks[i] for i in places], size, self.config.crop, self.config.detector,
+            subject.RATES[self.config.crop],
+        )  # fmt: skip
+        times = np.array(chunk.times)
+        return [
+            (y, x)
+            for y, x in zip(
+                *(np.interp(times[run], times[places], axis).tolist() for axis in found.T),
+                strict=True,
+            )
+        ]
 
     def _size(self, picture: video.Frames) -> tuple[int, int]:
         shape = (picture.shape[0], picture.shape[1])
@@ -287,7 +313,7 @@ class _Reader:
             strip = None if kept or end - start < 0.2 else self._strip(chunk, inside)
             found = self.clips[clip]["figures"] if clip is not None else {}
             if not kept and len(inside) > 1:
-                measured = np.array([chunk.sampled[i] for i in inside if i in chunk.sampled])
+                measured = chunk.measured(inside)
                 found = quality.figures(np.stack(chunk.thumbs)[inside], times[inside], measured)
             self._part(start, owned, name, clip, strip, found)
             if end - owned > usual / 2:  # time that no frame covers
@@ -355,13 +381,13 @@ class _Reader:
         if not lost:
             return "no picture: no frame could be decoded"
         worst = max(lost, key=lambda word: lost[word])
-        return next(p["reason"] for p in self.parts if p["reason"].startswith(worst))
+        return str(next(p["reason"] for p in self.parts if p["reason"].startswith(worst)))
 
 
 def _moments(frames: video.Frames) -> tuple[list[float], list[float]]:
     """Mean and mean square of each channel, in [-1, 1]."""
     import cv2
 
-    mean, deviation = cv2.meanStdDev(frames.reshape(-1, frames.shape[2], 3))
-    mean, deviation = mean[:, 0] / 127.5 - 1, deviation[:, 0] / 127.5
-    return mean.tolist(), (mean**2 + deviation**2).tolist()
+    found = cv2.meanStdDev(frames.reshape(-1, frames.shape[2], 3))
+    mean, deviation = (np.asarray(one, np.float64)[:, 0] / 127.5 for one in found)
+    return (mean - 1).tolist(), ((mean - 1) ** 2 + deviation**2).tolist()

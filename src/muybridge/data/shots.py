@@ -112,9 +112,7 @@ MOVING, SMOOTHER = 1.0, 0.9
 
 def _check(thumbs: Thumbs) -> None:
     if thumbs.ndim != 4 or thumbs.shape[1:] != (36, 64, 3) or thumbs.dtype != np.uint8:
-        raise ValueError(
-            f"thumbnails are uint8 (n, 36, 64, 3), not {thumbs.dtype} {thumbs.shape}"
-        )
+        raise ValueError(f"thumbnails are uint8 (n, 36, 64, 3), not {thumbs.dtype} {thumbs.shape}")
 
 
 def _apart(first: Thumbs, second: Thumbs) -> float:
