@@ -150,5 +150,5 @@ def footage_once(tmp_path_factory: pytest.TempPathFactory) -> Footage:
     made.add("blurred.mp4", [("blurred: sharpness 2.1, prepare.min_sharpness = 8", 4.0)])
     made.add("two ways.mp4", [("black: all of it", 1.0), ("static: no motion", 3.0)])
     made.add("short.mp4", [("too short: 0.3 s", 0.25)])
-    made.add("empty.mp4", reason="cannot be opened: /home/me/films/empty.mp4 is empty (0 bytes)")
+    made.add("empty.mp4", reason="cannot be opened: /films/of/mine/empty.mp4 is empty (0 bytes)")
     return made
