@@ -182,7 +182,7 @@ def test_a_detector_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MuybridgeError, match="is not a file"):
         path(clip, SQUARE, "faces", str(tmp_path / "absent.onnx"))
     (tmp_path / "broken.onnx").write_bytes(b"no network")
-    with pytest.raises(MuybridgeError, match="no face detector"):
+    with pytest.raises(MuybridgeError, match="no YuNet face detector"):
         path(clip, SQUARE, "faces", str(tmp_path / "broken.onnx"))
 
 
