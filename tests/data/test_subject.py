@@ -203,7 +203,7 @@ def test_detected_faces_are_followed_both_ways_round(
             if not len(rows):
                 return 1, None
             face = np.zeros((1, 15), np.float32)
-            face[0, :2] = columns.min() - 6, rows.min()
+            face[0, :2] = columns.min() - 12, rows.min()
             face[0, 2:4], face[0, 14] = (np.ptp(columns), np.ptp(rows)), 0.9
             return 1, face
 

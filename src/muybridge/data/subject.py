@@ -236,10 +236,8 @@ def _standing_out(grey: Grey) -> Grey:
     spectrum = np.fft.fft2(grey - grey.mean())
     amplitude = np.log(np.abs(spectrum) + 1e-3)
     # The spectrum goes round: its local mean does too.
-    mean = sum(
-        np.roll(amplitude, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    ) / 9  # fmt: skip
-    back = np.fft.ifft2(np.exp(amplitude - mean + 1j * np.angle(spectrum)))
+    around = [np.roll(amplitude, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    back = np.fft.ifft2(np.exp(amplitude - sum(around) / 9 + 1j * np.angle(spectrum)))
     saliency = cv2.GaussianBlur(np.abs(back) ** 2, (0, 0), grey.shape[0] / 25)
     # The paper's threshold for an object: three times the mean.
     found = np.maximum(saliency / saliency.mean() - 3, 0)
@@ -340,8 +338,8 @@ def _places(profiles: Grey, share: float) -> tuple[Real, Real]:
 def _smooth(places: Real, trust: Real, rate: float, share: float) -> Real:
     """The path of least acceleration near trusted places, not led off by a few far ones."""
     stiffness = (rate / (2 * math.pi * FOLLOWED)) ** 4
-    # Where nothing is seen, what was seen not long before or after counts, if not for much: the path
-    # of least acceleration by itself would go straight on.
+    # Where nothing is seen, what was seen shortly before or after counts a little: the path of
+    # least acceleration alone would go straight on.
     reach = np.arange(-len(places) + 1, len(places)) / (HELD * rate)
     known = np.array([0.5 * UNSURE, UNSURE])[:, None] + [
         np.convolve(values, np.exp(-np.abs(reach)), "valid") for values in (trust * places, trust)
