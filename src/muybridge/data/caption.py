@@ -49,7 +49,7 @@ class ObjectsConfig(Section):
     """Objects found by a model, for clips that name none."""
 
     model: str = ""
-    """A folder or hub name of an object detector (YOLOS, RT-DETR, DETR); "" for none."""
+    """A folder or hub name of an object detector (YOLOS, RT-DETR); "" for none."""
     words: tuple[str, ...] = ()
     """Of the objects that it knows, those to look for; all where empty."""
     frames: Count = 3

@@ -180,8 +180,8 @@ def _moving(greys: Picture) -> Grey:
 
 
 def _neighbourhood(grey: Picture) -> tuple[Any, Any]:
-    """The least and the most over a quarter of a pixel around each place: between them lies what a shift by
-    a part of a pixel, or a little turn or zoom, makes of it."""
+    """The least and the most within a quarter of a pixel of each place: between them lies what a
+    small error in the camera's movement makes of it."""
     import cv2
 
     square = np.ones((3, 3), np.uint8)
@@ -236,10 +236,8 @@ def _standing_out(grey: Grey) -> Grey:
     spectrum = np.fft.fft2(grey - grey.mean())
     amplitude = np.log(np.abs(spectrum) + 1e-3)
     # The spectrum goes round: its local mean does too.
-    mean = sum(
-        np.roll(amplitude, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    ) / 9  # fmt: skip
-    back = np.fft.ifft2(np.exp(amplitude - mean + 1j * np.angle(spectrum)))
+    around = [np.roll(amplitude, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    back = np.fft.ifft2(np.exp(amplitude - sum(around) / 9 + 1j * np.angle(spectrum)))
     saliency = cv2.GaussianBlur(np.abs(back) ** 2, (0, 0), grey.shape[0] / 25)
     # The paper's threshold for an object: three times the mean.
     found = np.maximum(saliency / saliency.mean() - 3, 0)
@@ -279,27 +277,23 @@ def _faces(detector: str) -> Any:
         )
     if not Path(detector).is_file():
         raise MuybridgeError(f"prepare.subject.detector = {detector} is not a file", hint)
-    try:
-        model = cv2.FaceDetectorYN.create(detector, "", (320, 320), SCORE)
-    except cv2.error as error:
-        raise MuybridgeError(
-            f"prepare.subject.detector = {detector} is no face detector: {error.err}", hint
-        ) from error
 
     def find(picture: Picture) -> Real:
         height, width = picture.shape[:2]
-        model.setInputSize((width, height))
         try:
+            model.setInputSize((width, height))
             _, faces = model.detect(np.ascontiguousarray(picture[..., ::-1]))
         except cv2.error as error:
-            raise MuybridgeError(
-                f"prepare.subject.detector = {detector} is no face detector: {error.err}", hint
-            ) from error
+            raise MuybridgeError(no_detector, hint) from error
         x, y, w, h, score = np.zeros((5, 0)) if faces is None else faces[:, [0, 1, 2, 3, 14]].T
-        return np.stack(
-            [y / height, x / width, (y + h) / height, (x + w) / width, score], 1
-        ).astype(float)  # fmt: skip
+        sides = [y / height, x / width, (y + h) / height, (x + w) / width, score]
+        return np.stack(sides, 1).astype(float)
 
+    no_detector = f"prepare.subject.detector = {detector} is no YuNet face detector"
+    try:
+        model = cv2.FaceDetectorYN.create(detector, "", (320, 320), SCORE)
+    except cv2.error as error:
+        raise MuybridgeError(no_detector, hint) from error
     return find
 
 
@@ -344,8 +338,8 @@ def _places(profiles: Grey, share: float) -> tuple[Real, Real]:
 def _smooth(places: Real, trust: Real, rate: float, share: float) -> Real:
     """The path of least acceleration near trusted places, not led off by a few far ones."""
     stiffness = (rate / (2 * math.pi * FOLLOWED)) ** 4
-    # Where nothing is seen, what was seen within about a second counts, if not for much: the path
-    # of least acceleration by itself would go straight on.
+    # Where nothing is seen, what was seen shortly before or after counts a little: the path of
+    # least acceleration alone would go straight on.
     reach = np.arange(-len(places) + 1, len(places)) / (HELD * rate)
     known = np.array([0.5 * UNSURE, UNSURE])[:, None] + [
         np.convolve(values, np.exp(-np.abs(reach)), "valid") for values in (trust * places, trust)
