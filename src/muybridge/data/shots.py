@@ -25,7 +25,9 @@ Index = npt.NDArray[np.intp]
 
 # Grey levels. Frames nearer to each other than REPEATED are one picture; a picture of less contrast
 # than BLANK shows nothing, as black does; a smaller change than CHANGED is never a cut.
-REPEATED, BLANK, CHANGED = 0.25, 4.0, 6.0
+REPEATED, BLANK, CHANGED = 0.25, 4.0, 4.0
+# A picture is blank, too, with so small a share of the footage's usual contrast.
+DIM = 0.1
 # Correlations from which two frames are linked, see `_Frames.linked`. A change that stands out
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
@@ -141,7 +143,8 @@ class _Frames:
     def __init__(self, thumbs: Thumbs, times: Times) -> None:
         self.thumbs, self.times = thumbs, times
         self.small = _halved(thumbs)
-        self.blank = self.small.mean(3).reshape(len(thumbs), -1).std(1) < BLANK
+        self.contrast = self.small.mean(3).reshape(len(thumbs), -1).std(1)
+        self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
         self.pace = float(np.median(np.diff(times)))
         self._edges: dict[int, Real] = {}
 
@@ -217,17 +220,18 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
     """Dissolves and fades in every stretch between cuts."""
     begin = 0
     for cut in [*cuts, Boundary(len(frames), len(frames), "cut")]:
+        end = cut.last  # with the blank frames of this boundary, which the next stretch has too
         taken: list[tuple[int, int]] = []
-        for first, last in _straight(frames, begin, cut.first):
+        for first, last in _straight(frames, begin, end):
             middle = (first + last) / 2
             if any(a <= middle <= b or first <= (a + b) / 2 <= last for a, b in taken):
                 continue
-            if not _leads_elsewhere(frames, first, last, begin, cut.first):
+            if not _leads_elsewhere(frames, first, last, begin, end):
                 continue
-            first, last = _fitted(frames, first, last, begin, cut.first)
+            first, last = _fitted(frames, first, last, begin, end)
             taken.append((first, last))
             yield Boundary(first, last, "dissolve")
-        begin = cut.last
+        begin = cut.first
 
 
 def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
@@ -270,8 +274,14 @@ def _squared(pictures: Real, reach: int) -> dict[int, Real]:
 
 def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
     """Whether nothing links the two ends of a straight way, nor what lies around them."""
-    if frames.blank[first] and frames.blank[last]:
-        return False
+    if frames.blank[first] or frames.blank[last]:
+        return not (frames.blank[first] and frames.blank[last])
+    dim = frames.contrast[first] / frames.contrast[last]
+    # A short fade may skip black itself: its darkest frame is beside the next shot's.
+    if (first <= begin + 1 and begin and dim < 0.3) or (
+        last >= end - 2 and end < len(frames) and dim > 1 / 0.3
+    ):
+        return True
     reach = max(1, last - first) // 4 + 1
     before = np.array([i for i in (first, first - 2, first - reach) if i >= begin])
     after = np.array([i for i in (last, last + 2, last + reach) if i < end])
@@ -285,6 +295,11 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     """
     room = max(3, (last - first) * 3 // 4)
     low, high = max(begin, first - room), min(end, last + room + 1)
+    # Beyond black there is another fade.
+    while frames.blank[first] and not frames.blank[low:first].all():
+        low += 1
+    while frames.blank[last] and not frames.blank[last:high].all():
+        high -= 1
     pictures = frames.small[low:high].reshape(high - low, -1)
     for _ in range(2):
         way = pictures[last - low] - pictures[first - low]
@@ -294,21 +309,26 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
 
 
 def _ramp(values: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """The last value before the rise and the first after it, by least squares."""
+    """The last value before the rise and the first after it.
+
+    Of all ramps between two levels that leave little more than the best one does, the longest:
+    motion in the shots blurs the ends, and a mixed frame in a clip is worse than one frame less.
+    """
     count = len(values)
     step = max(1, count // 64)
     place = np.arange(count)
-    best, found = math.inf, (0, count - 1)
+    fits = []
     for first in range(0, count - 1, step):
         lasts = np.arange(first + 1, count, step)
         rise = np.clip((place - first) / (lasts - first)[:, None], 0, 1)
-        centred = rise - rise.mean(1, keepdims=True)
-        slope = centred @ values / np.square(centred).sum(1)
-        left = np.square(values - values.mean()).sum() - slope**2 * np.square(centred).sum(1)
-        at = int(left.argmin())
-        if left[at] < best:
-            best, found = float(left[at]), (first, int(lasts[at]))
-    return found
+        rise -= rise.mean(1, keepdims=True)
+        size = np.square(rise).sum(1)
+        left = np.square(values - values.mean()).sum() - np.square(rise @ values) / size
+        fits.append(np.stack([left, lasts - first, np.full(len(lasts), first)], 1))
+    every = np.concatenate(fits)
+    good = every[every[:, 0] <= 1.3 * every[:, 0].min() + count * 0.01**2]
+    _, length, first = good[good[:, 1].argmax()].astype(int)
+    return int(first), int(first + length)
 
 
 def _joined(found: list[Boundary], blank: npt.NDArray[Any]) -> list[Boundary]:
