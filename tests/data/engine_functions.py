@@ -84,9 +84,18 @@ def killed(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> No
 
 def orphan(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
     """Crashes while a fork of it holds its pipes."""
-    if os.fork():
+    if fork := os.fork():
+        Path(record["note"]).write_text(str(fork))
         os.kill(os.getpid(), signal.SIGSEGV)
     time.sleep(1000)
+
+
+def crash_once(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> Records:
+    if not Path(record["note"]).exists():
+        Path(record["note"]).touch()
+        (folder / "half").write_text("half")
+        os.abort()
+    return [{"well": True}]
 
 
 def close_all(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:

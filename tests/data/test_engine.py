@@ -146,7 +146,6 @@ def test_a_stage_can_be_pickled(stage: Stage) -> None:
         ("leave_well", "crashed: the process ended with status 0"),
         ("abort", "crashed: signal 6 (aborted): free(): invalid pointer"),
         ("killed", "crashed: signal 9 (killed)"),
-        ("orphan", "crashed: signal 11 (segmentation fault)"),
         ("close_all", "took too long: more than 2.5 s"),
         ("hang", "took too long: more than 2.5 s"),
         ("hang_in_c", "took too long: more than 2.5 s"),
@@ -200,6 +199,15 @@ def test_what_earlier_items_leaked_is_not_held_against_a_later_one(stage: Stage)
     assert [records[0].get("held") for records in made] == [1, 1, 1]
 
 
+def test_a_crash_that_an_earlier_item_may_have_caused_is_tried_in_a_new_child(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage(square(1))
+    [record] = stage({"act": "crash_once", "note": str(tmp_path / "note")})
+    assert record["well"]
+    assert [path.name for path in (stage.store / record["key"]).iterdir()] == ["records.json"]
+
+
 def test_noise_is_no_answer_and_blocks_nobody(stage: Stage) -> None:
     [record] = stage({"act": "noisy"})
     assert record == {"read": "", "honest": True, "key": record["key"]}
@@ -226,6 +234,15 @@ def test_a_hang_takes_what_it_started_with_it(stage: Stage, tmp_path: Path) -> N
     processes = [int(number) for number in note.read_text().split()]
     assert len(processes) == 2
     assert soon(lambda: all(gone(process) for process in processes))
+
+
+def test_a_crash_is_seen_though_a_fork_holds_the_pipes(stage: Stage, tmp_path: Path) -> None:
+    stage = dataclasses.replace(stage, deadline=1000.0)
+    begun, note = time.monotonic(), tmp_path / "note"
+    [failed] = stage({"act": "orphan", "note": str(note)})
+    assert failed["reason"] == "crashed: signal 11 (segmentation fault)"
+    assert time.monotonic() - begun < 20
+    assert soon(lambda: gone(int(note.read_text())))
 
 
 def test_one_child_serves_many_items_alone_in_its_group(stage: Stage) -> None:
@@ -387,16 +404,23 @@ from pathlib import Path
 from muybridge.data.engine import Stage, run
 work = json.loads(sys.argv[1])
 stage = Stage(**{**work["stage"], "store": Path(work["stage"]["store"])})
-for results in run(stage, work["records"], engine=work["engine"], workers=2):
-    print(json.dumps(results), flush=True)
+results = run(stage, work["records"], engine=work["engine"], workers=2)
+for result in results:
+    print(json.dumps(result), flush=True)
+    if result and result[0].get("square") == work["stop"]:
+        raise RuntimeError("the script fails")
 """
 
 
 def start(
-    stage: Stage, records: list[Record], environment: Mapping[str, str], engine: str = "local"
+    stage: Stage,
+    records: list[Record],
+    environment: Mapping[str, str],
+    engine: str = "local",
+    stop: int = -1,
 ) -> subprocess.Popen[str]:
     plain = {**dataclasses.asdict(stage), "store": str(stage.store)}
-    work = json.dumps({"stage": plain, "records": records, "engine": engine})
+    work = json.dumps({"stage": plain, "records": records, "engine": engine, "stop": stop})
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, work], env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -477,6 +501,18 @@ def test_ctrl_c_ends_a_script_at_once(stage: Stage, environment: Mapping[str, st
     assert process.returncode == -signal.SIGINT
     assert all(gone(child) for child in busy)
     assert list(stage.store.iterdir()) == []
+
+
+def test_a_script_that_fails_between_two_results_ends(
+    stage: Stage, environment: Mapping[str, str]
+) -> None:
+    stage = dataclasses.replace(stage, deadline=1000.0)
+    records = [square(1), *({"act": "hang_in_c", "number": n} for n in range(4))]
+    process = start(stage, records, environment_here(environment), stop=1)
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    busy = children(stage, 1)
+    assert soon(lambda: all(gone(child) for child in busy), 5)
 
 
 def test_the_next_start_sweeps_what_a_killed_process_left(stage: Stage) -> None:
