@@ -70,7 +70,8 @@ def to_float(
     OpenMP threads there, and the two would wait for each other: half as much time again for a step
     on an idle machine, several times as much on a busy one (`benchmarks/loader.py`).
     """
-    moved = np.moveaxis(frames, -1, -3)
+    first = range(frames.ndim - 3)
+    moved = frames.transpose(*first, -1, -3, -2)
     made = np.empty(moved.shape, np.float32) if out is None else out
     np.divide(moved, np.float32(127.5), out=made)
     made -= 1

@@ -27,6 +27,15 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 # NTSC's brightness and two axes of colour: hue is a rotation of these two, saturation their length.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+# In red, green and blue: what takes the brightness, the colour, and the colour a quarter round.
+_GREY, _COLOUR, _ROUND = (
+    np.linalg.solve(_YIQ, np.array(part) @ _YIQ)
+    for part in (
+        [[1.0, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]],
+        [[0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]],
+    )
+)
 # Frames that are warped at once: OpenCV takes at most 128 channels, and three a frame are needed.
 _TOGETHER = 16
 # Turned further than this, what was at the left is at the top or the bottom.
@@ -118,36 +127,32 @@ class Said:
 
 def draw(config: Config, seed: int) -> Draw:
     """What is done to the clip with this seed."""
-    if config == _OFF:
-        return AS_IT_IS
+    own = chance.mix(seed, "augment")
 
     def share(use: str) -> float:
         """From 0 up to 1, evenly."""
-        return chance.mix(seed, "augment", use) / 2**63
+        return chance.mix(own, use) / 2**63
 
     def either(use: str, most: float) -> float:
         """From -most to most, evenly."""
-        return most * (2 * share(use) - 1)
+        return most * (2 * share(use) - 1) if most else 0.0
 
     return Draw(
-        flip=share("flip") < config.flip,
-        flip_vertical=share("flip_vertical") < config.flip_vertical,
+        flip=config.flip > 0 and share("flip") < config.flip,
+        flip_vertical=config.flip_vertical > 0 and share("flip_vertical") < config.flip_vertical,
         angle=either("rotate", config.rotate),
-        zoom=1 + config.zoom * share("zoom"),
+        zoom=1 + config.zoom * share("zoom") if config.zoom else 1.0,
         shift=(either("across", 1.0), either("down", 1.0)) if config.zoom else (0.0, 0.0),
         brightness=either("brightness", config.brightness),
         contrast=1 + either("contrast", config.contrast),
         saturation=1 + either("saturation", config.saturation),
         hue=either("hue", config.hue),
-        noise=config.noise * share("noise"),
-        seed=chance.mix(seed, "augment", "grain") if config.noise else 0,
+        noise=config.noise * share("noise") if config.noise else 0.0,
+        seed=chance.mix(own, "grain") if config.noise else 0,
         # Even on a scale of ratios: as many clips faster as slower.
         speed=math.exp(either("speed", -math.log1p(-config.speed))),
-        every=2 if share("rate") < config.rate else 1,
+        every=2 if config.rate and share("rate") < config.rate else 1,
     )
-
-
-_OFF = Config()
 
 
 def fitted(
@@ -205,12 +210,11 @@ def apply(frames: Frames, draw: Draw) -> Frames:
 
 def matrix(draw: Draw, height: int, width: int) -> npt.NDArray[np.float64]:
     """Where in the source a pixel of the result is from: (2, 3), for (x, y, 1) in pixels."""
-    angle = math.radians(draw.angle)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    turn /= draw.zoom
-    centre = (np.array([width, height]) - 1) / 2
-    room = (1 - 1 / draw.zoom) / 2 * np.array([width, height])
-    return np.column_stack([turn, centre + room * draw.shift - turn @ centre])
+    angle, x, y = math.radians(draw.angle), (width - 1) / 2, (height - 1) / 2
+    cos, sin = math.cos(angle) / draw.zoom, math.sin(angle) / draw.zoom
+    room = (1 - 1 / draw.zoom) / 2
+    right, down = x + room * width * draw.shift[0], y + room * height * draw.shift[1]
+    return np.array([[cos, -sin, right - cos * x + sin * y], [sin, cos, down - sin * x - cos * y]])
 
 
 def _warped(frames: Frames, draw: Draw) -> Frames:
@@ -243,13 +247,11 @@ def _warped(frames: Frames, draw: Draw) -> Frames:
 
 def colour_matrix(draw: Draw) -> npt.NDArray[np.float64]:
     """The new levels of a pixel from its (red, green, blue, 1): (3, 4)."""
-    angle = math.radians(draw.hue)
-    colours = np.eye(3)
-    colours[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    colours[1:, 1:] *= draw.saturation
-    mixed = draw.contrast * np.linalg.solve(_YIQ, colours @ _YIQ)
-    level = 127.5 * (1 - draw.contrast) + 255 * draw.brightness
-    return np.column_stack([mixed, np.full(3, level)])
+    angle, made = math.radians(draw.hue), np.empty((3, 4))
+    made[:, :3] = _GREY + draw.saturation * (math.cos(angle) * _COLOUR + math.sin(angle) * _ROUND)
+    made[:, :3] *= draw.contrast
+    made[:, 3] = 127.5 * (1 - draw.contrast) + 255 * draw.brightness
+    return made
 
 
 def _coloured(frames: Frames, draw: Draw) -> Frames:
@@ -263,11 +265,13 @@ def _coloured(frames: Frames, draw: Draw) -> Frames:
 
 def _grained(frames: Frames, draw: Draw) -> Frames:
     """With normal grain, by a table of 256 quantiles: whole grey levels need no finer ones."""
+    import cv2
+
     generator = np.random.Generator(np.random.Philox(draw.seed))
     picks = np.frombuffer(generator.bytes(frames[0].size), np.uint8).reshape(frames.shape[1:])
     levels = np.rint(_quantiles() * draw.noise)
-    lighter = np.clip(levels, 0, 255).astype(np.uint8)[picks]
-    darker = np.clip(-levels, 0, 255).astype(np.uint8)[picks]
+    lighter = cv2.LUT(picks, np.clip(levels, 0, 255).astype(np.uint8))
+    darker = cv2.LUT(picks, np.clip(-levels, 0, 255).astype(np.uint8))
     # Sums of bytes that stop at white and at black.
     made = np.minimum(frames, 255 - lighter)
     made += lighter

@@ -130,7 +130,7 @@ class Loader:
         long = [clip for clip in self.dataset.of(self.split) if clip.frames >= self.span]
         if self.config.invented:
             return long
-        return [clip for clip in long if self._weights(self._fixed(clip, 0.5).places, clip).any()]
+        return [clip for clip in long if not _invented(self._fixed(clip, 0.5)).all()]
 
     @cached_property
     def sizes(self) -> list[list[Clip]]:
@@ -220,15 +220,20 @@ class Loader:
         return Cut(clip, start + self.offsets, 0, AS_IT_IS, _said(clip))
 
     def _drawn(self, clip: Clip, seed: int) -> Cut:
-        wanted, said = draw(self.config.augment, seed), _said(clip)
-        if wanted is not AS_IT_IS:
+        wanted, said, offsets = AS_IT_IS, _said(clip), self.offsets
+        if self._varied:
+            wanted = draw(self.config.augment, seed)
             wanted = self._timed(wanted, clip.frames)
             wanted, said = fitted(wanted, said, self.dataset.labels, self.dataset.objects)
-        ordinary = (wanted.every, wanted.speed) == (1, 1.0)
-        offsets = self.offsets if ordinary else self._offsets(wanted)
+            if (wanted.every, wanted.speed) != (1, 1.0):
+                offsets = self._offsets(wanted)
         starts = self._starts(clip, offsets)
         start = int(starts[chance.mix(seed, "start") % len(starts)])
         return Cut(clip, start + offsets, seed, wanted, said)
+
+    @cached_property
+    def _varied(self) -> bool:
+        return self.config.augment != Augment()
 
     def _timed(self, draw: Draw, frames: int) -> Draw:
         """The draw at a rate and a speed that a clip of so many frames has."""
@@ -244,7 +249,7 @@ class Loader:
     def _starts(self, clip: Clip, offsets: Places) -> Places | range:
         """Where in a clip as many frames as can be are real."""
         count = clip.frames - int(offsets[-1])
-        if not clip.kinds.strip(bytes([REAL])):
+        if _all_real(clip):
             return range(count)
         if offsets is self.offsets and clip.file in self._known:
             return self._known[clip.file]
@@ -257,25 +262,18 @@ class Loader:
             self._known[clip.file] = starts
         return starts
 
-    def _weights(self, places: Places, clip: Clip) -> npt.NDArray[np.float32]:
-        """How much each frame counts."""
-        weights = np.ones(len(places), np.float32)
-        if clip.kinds:
-            weights[np.frombuffer(clip.kinds, np.uint8)[places] != REAL] = self.config.invented
-        return weights
-
     def _collate(self, cuts: list[Cut]) -> Batch:
         clips, frames = [cut.clip for cut in cuts], self.config.frames
         fps = self.dataset.fps
         pixels = np.empty((len(cuts), frames, 3, clips[0].height, clips[0].width), np.float32)
         times = np.empty((len(cuts), frames), np.float32)
-        weights = np.empty((len(cuts), frames), np.float32)
+        weights = np.ones((len(cuts), frames), np.float32)
         for row, cut in enumerate(cuts):
             # Clip by clip, while its bytes are in the processor's cache.
             to_float(apply(self.dataset.frames(cut.clip, cut.places), cut.draw), pixels[row])
             # When a frame would be seen if the footage were played at the clip's speed.
             times[row] = (cut.places - cut.places[0]) / (fps * cut.draw.speed)
-            weights[row] = self._weights(cut.places, cut.clip)
+            weights[row, _invented(cut)] = self.config.invented
         return Batch(
             clips=torch.from_numpy(pixels),
             times=torch.from_numpy(times),
@@ -311,6 +309,17 @@ class Loader:
 
 def _said(clip: Clip) -> Said:
     return Said(clip.caption, clip.label, clip.objects)
+
+
+def _all_real(clip: Clip) -> bool:
+    return clip.kinds.count(REAL) == len(clip.kinds)
+
+
+def _invented(cut: Cut) -> npt.NDArray[np.bool_]:
+    """Which frames were repeated or interpolated in repair."""
+    if _all_real(cut.clip):
+        return np.zeros(len(cut.places), np.bool_)
+    return np.asarray(np.frombuffer(cut.clip.kinds, np.uint8)[cut.places] != REAL)
 
 
 @lru_cache(maxsize=8)
