@@ -373,6 +373,14 @@ def test_a_labels_file_is_found_by_itself(tmp_path: Path) -> None:
     assert find(tmp_path) == [tmp_path / FOUND_BY_ITSELF[0]]
 
 
+def test_a_table_of_a_common_name_is_only_taken_for_labels_when_it_is(tmp_path: Path) -> None:
+    written(tmp_path / "test.csv", "epoch,loss\n1,0.5\n")
+    assert find(tmp_path) == []
+    written(tmp_path / "train.csv", "a.mp4 3\n")
+    written(tmp_path / "val.csv", KINETICS)
+    assert find(tmp_path) == [tmp_path / "train.csv", tmp_path / "val.csv"]
+
+
 def test_each_split_may_have_its_own_metadata(tmp_path: Path) -> None:
     """File names are relative to the metadata's own folder, and the folder is the split."""
     written(tmp_path / "train/metadata.jsonl", '{"file_name": "walk/a.mp4", "text": "one"}\n')

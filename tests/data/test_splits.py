@@ -412,7 +412,7 @@ def pairs(shared: Path) -> tuple[list[Path], list[int]]:
     comparing pixels, which for a mirror image are 1.7 grey levels off, for others 4 and more."""
     files = sorted((shared / "clips/actions").glob("*.mp4"))
     clips = [
-        np.stack([frame for _, frame in itertools.islice(video.decode(file), 0, 25, 8)])
+        np.stack([frame for _, frame in itertools.islice(video.decode(file), 0, 9, 4)])
         for file in files
     ]
     frames = np.stack(clips).astype(np.int16)

@@ -94,6 +94,16 @@ def read(path: Path) -> dict[str, list[Note]]:
     return notes
 
 
+def published(path: Path) -> bool:
+    """Whether a file of a common name, as train.csv, is a table of Kinetics or a list of videos."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as stream:
+            first = stream.readline(4096).strip()
+    except OSError:
+        return False
+    return bool(_LISTED.fullmatch(first)) or "youtube_id" in map(_plain, first.split(","))
+
+
 def split_named(name: str) -> str:
     """The split that a folder or a value of this name means, or ""."""
     plain = name.strip().lower()

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..core.errors import DataError, nearest
 from ..core.progress import say
 from ..core.video import SUFFIXES
-from .label_files import Note, read, split_named
+from .label_files import Note, published, read, split_named
 
 __all__ = [
     "FOUND_BY_ITSELF", "Note", "boundaries", "check", "find", "fitted", "gather", "of_clip",
@@ -51,8 +51,7 @@ def find(footage: Path) -> list[Path]:
         below.sort()
         here = next(([name] for name in FOUND_BY_ITSELF if name in names), [])
         for together in FOUND_TOGETHER:
-            here = here or [name for name in together if name in names]
-        here = [name for name in here if (Path(folder) / name).is_file()]
+            here = here or [n for n in together if n in names and published(Path(folder) / n)]
         found += [Path(folder) / name for name in here]
         if here and Path(folder) == footage:
             break

@@ -220,6 +220,14 @@ class _Counts:
         spread = np.bincount(pieces.column, pieces.count**2, pieces.width)
         self.weight = (part > 0)[:, None] / np.maximum(part * (1 - part), 1e-9)[:, None] / spread
         self.weight[:, 0] *= max(pieces.width - 1, 1)
+        among = free[pieces.row]
+        row = (np.cumsum(free) - 1)[pieces.row[among]]
+        self.entries = row, pieces.column[among], pieces.count[among]
+        squares = [
+            np.bincount(row, self.entries[2] ** 2 * own[self.entries[1]], len(self.free))
+            for own in self.weight
+        ]
+        self.own = np.stack(squares, 1)
 
     def _count(self, among: npt.NDArray[np.bool_]) -> Floats:
         """Clips of those groups in each split of each label, (3, width)."""
@@ -230,16 +238,14 @@ class _Counts:
 
     def gains(self) -> Floats:
         """What moving each free group to each split takes off the imbalance, (free, 3)."""
-        groups, side = len(self.side), self.side[self.free]
-        row, column, count = self.pieces.row, self.pieces.column, self.pieces.count
-        pull = [np.bincount(row, count * p[column], groups) for p in self.weight * self.over]
-        size = [np.bincount(row, count**2 * w[column], groups) for w in self.weight]
-        cost = self.pieces.cost[self.free]
-        # The change of weight * over**2 as the group comes in, and as it goes out.
-        enter = (2 * np.stack(pull, 1) + np.stack(size, 1))[self.free]
-        leave = (2 * np.stack(pull, 1) - np.stack(size, 1))[self.free]
-        here = np.arange(len(side)), side
-        gain = (leave[here] + STAY * cost[here])[:, None] - enter - STAY * cost
+        row, column, count = self.entries
+        here = np.arange(len(self.free)), self.side[self.free]
+        # The change of weight * over**2 is 2 * over * count and the square's own part.
+        pull = np.empty_like(self.own)
+        for to, force in enumerate(2 * self.weight * self.over):
+            pull[:, to] = np.bincount(row, count * force[column], len(self.free))
+        cost = STAY * self.pieces.cost[self.free]
+        gain = (pull[here] - self.own[here] + cost[here])[:, None] - pull - self.own - cost
         gain[here] = 0.0
         return np.asarray(gain)
 
