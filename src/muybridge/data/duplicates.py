@@ -26,7 +26,7 @@ LEAST_OVERLAP = 8
 STILL_LIKENESS = 0.94
 MOVING_LIKENESS, CHANCE = 0.77, 0.4
 SECOND_LIKENESS = 0.97
-STATIC_LIKENESS = 0.995
+STATIC_LIKENESS = 0.993
 # Change below this (rms, in grey levels of 255) is noise, and says nothing about likeness.
 MOVING_FLOOR = 0.8
 
@@ -177,19 +177,19 @@ class _Sketch:
         starts: (clips + 1,) first sample of each clip.
         still: (samples, frequencies) of the pictures.
         change: (samples, frequencies) of the difference between half a second's ends.
-        moves: (clips,) whether anything does.
+        movement: (clips,) of each, see `_movement`.
     """
 
     starts: npt.NDArray[np.int64]
     still: Float
     change: Float
-    moves: npt.NDArray[np.bool_]
+    movement: Double
 
     @classmethod
     def of(cls, signatures: Sequence[Signature]) -> _Sketch:
         starts = np.cumsum([0, *map(len, signatures)])
         still, change = np.zeros((2, starts[-1], len(_SKETCHED)), np.float32)
-        moves = np.zeros(len(signatures), bool)
+        movement = np.zeros(len(signatures))
         for index, made in enumerate(signatures):
             waves = _waves(made)
             low, here = waves[:, _SKETCHED], slice(starts[index], starts[index + 1])
@@ -198,8 +198,8 @@ class _Sketch:
             if half:
                 ends = low[2 * half :] - low[: -2 * half]
                 change[here][half:-half] = _unit(ends, _NOISE)
-            moves[index] = _moves(waves)
-        return cls(starts, still, change, moves)
+            movement[index] = _movement(waves)
+        return cls(starts, still, change, movement)
 
 
 def _candidates(sketch: _Sketch) -> Iterator[tuple[int, bool, npt.NDArray[np.int64]]]:
@@ -262,8 +262,8 @@ def _moving_alike(
     held = np.repeat(starts[others] - firsts, lengths) + np.arange(lengths.sum())
     even, odd = _products(sketch.change[asked], sketch.change[held])
     most = np.maximum.reduceat(np.abs(even - odd if mirrored else even + odd).max(0), firsts)
-    still = ~sketch.moves[first] & ~sketch.moves[others]
-    return np.asarray(still | (most > _CANDIDATE_CHANGE))
+    static = _static(sketch.movement[first], sketch.movement[others])
+    return np.asarray(static | (most > _CANDIDATE_CHANGE))
 
 
 class _Match(NamedTuple):
@@ -277,7 +277,7 @@ class _Match(NamedTuple):
 
 def _compared(a: Float, b: Float) -> _Match | None:
     """The best alignment of two clips, if they make a pair at it."""
-    if not _moves(a) and not _moves(b):
+    if _static(_movement(a), _movement(b)):
         still = float(_unit(a.mean(0), _FLAT) @ _unit(b.mean(0), _FLAT))
         margin = still - STATIC_LIKENESS
         return _Match(margin, still, min(len(a), len(b)), False) if margin > 0 else None
@@ -388,8 +388,14 @@ def _waves(made: Signature) -> Float:
     return made.reshape(len(made), -1).astype(np.float32) @ _BASIS
 
 
-def _moves(waves: Float) -> bool:
-    return float(waves.var(0).sum()) > _NOISE**2
+def _movement(waves: Float) -> float:
+    """How far the samples are from their mean, rms, in grey levels."""
+    return float(np.sqrt(waves.var(0).sum()) / SIDE)
+
+
+def _static(a: Double | float, b: Double | float) -> npt.NDArray[np.bool_]:
+    """Whether nothing moves in both; a poor encoding may make one of them flicker a little."""
+    return (np.minimum(a, b) < MOVING_FLOOR) & (np.maximum(a, b) < 2 * MOVING_FLOOR)
 
 
 def _unit(vectors: Float, least: float) -> Float:
