@@ -70,7 +70,7 @@ def test_a_signature_is_eight_pictures_a_second(shape: tuple[int, int, int]) -> 
         made = signature(frames, fps)
         assert made.shape == (max(1, int(shape[0] / fps * RATE + 1e-6)), SIDE, SIDE)
         assert made.dtype == np.uint8
-        assert (made[-1] == 200).all() or len(made) < 3
+        assert made[-1].min() >= 199 or len(made) < 3
 
 
 def test_a_signature_hardly_depends_on_the_rate_nor_on_the_phase_of_the_frames() -> None:

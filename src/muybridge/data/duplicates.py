@@ -16,28 +16,32 @@ import numpy.typing as npt
 
 Signature = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
 RATE, SIDE = 8, 16
 
+RAISED = 0.5
 # Samples that two clips must share: a second. Shorter clips must lie within the other.
 LEAST_OVERLAP = 8
 # TODO measured
-STILL_LIKENESS = 0.95
-MOVING_LIKENESS, CHANCE = 0.80, 0.80
+STILL_LIKENESS = 0.94
+MOVING_LIKENESS, CHANCE = 0.77, 0.4
 SECOND_LIKENESS = 0.97
-STATIC_LIKENESS = 0.995
+STATIC_LIKENESS = 0.993
 # Change below this (rms, in grey levels of 255) is noise, and says nothing about likeness.
 MOVING_FLOOR = 0.8
 
 # Candidates: every fourth sample of one clip against every second of the other, so that an overlap
 # of a second is met twice, by samples an eighth of a second apart at most.
 _ASKED, _HELD = 4, 2
-_FREQUENCIES = 7
-_CANDIDATE_STILL, _CANDIDATE_CHANGE = 0.94, 0.83
+_LOW = 7
+_CANDIDATE_STILL, _CANDIDATE_CHANGE = 0.90, 0.80
 # Pictures of less contrast than a grey level have nothing to compare.
 _FLAT = float(SIDE)
+_NOISE = SIDE * MOVING_FLOOR
 # A pair this far off at whole samples is none between them either.
-_HOPELESS = -0.3
-_BLOCK, _ROWS, _COLUMNS = 64, 256, 2048
+_HOPELESS = -1.5
+_BLOCK, _ROWS, _COLUMNS = 64, 256, 512
+_SEGMENTS = 2**18
 
 
 @dataclass(frozen=True)
@@ -150,53 +154,52 @@ def _found(signatures: Sequence[Signature], group: npt.NDArray[Any]) -> Iterator
         others = others[group[others] != group[first]]
         if not len(others):
             continue
-        for second in others[_moving_alike(sketch, first, others, mirrored)].tolist():
+        likely = others[_moving_alike(sketch, first, others, mirrored)]
+        clip = _waves(signatures[first]) * (_MIRROR if mirrored else 1)
+        for second in likely.tolist():
             if group[first] == group[second]:
                 continue
-            pair = _compared(signatures, first, second, mirrored)
-            if pair is not None:
+            found = _compared(clip, _waves(signatures[second]))
+            if found is not None:
                 _join(group, first, second)
-                yield pair
+                names = [
+                    n for n, so in (("mirrored", mirrored), ("reversed", found.backwards)) if so
+                ]
+                how = " and ".join(names) or "copy"
+                yield Pair(first, second, how, min(found.likeness, 1.0), found.overlap / RATE)
 
 
 @dataclass(frozen=True)
 class _Sketch:
-    """Low frequencies (DCT-II) of every sample of every clip, each of unit length.
-
-    Mirroring a picture changes the sign of its odd horizontal frequencies and nothing else, so
-    that products over even and odd ones give the likeness to a clip and to its mirror image.
+    """The lower frequencies of every sample of every clip, each sample of unit length.
 
     Attributes:
         starts: (clips + 1,) first sample of each clip.
         still: (samples, frequencies) of the pictures.
         change: (samples, frequencies) of the difference between half a second's ends.
-        moves: (clips,) whether anything does.
+        movement: (clips,) of each, see `_movement`.
     """
 
     starts: npt.NDArray[np.int64]
     still: Float
     change: Float
-    moves: npt.NDArray[np.bool_]
+    movement: Double
 
     @classmethod
     def of(cls, signatures: Sequence[Signature]) -> _Sketch:
-        stills, changes, moves = [], [], []
-        for made in signatures:
-            waves = _vectors(made) @ _WAVES
-            half = min(2, (len(waves) - 1) // 2)
-            change = np.zeros_like(waves)
+        starts = np.cumsum([0, *map(len, signatures)])
+        still, change = np.zeros((2, starts[-1], len(_SKETCHED)), np.float32)
+        movement = np.zeros(len(signatures))
+        for index, made in enumerate(signatures):
+            waves = _waves(made)
+            low, here = waves[:, _SKETCHED], slice(starts[index], starts[index + 1])
+            still[here] = _unit(low, _FLAT)
+            half = min(2, (len(low) - 1) // 2)
             if half:
-                change[half:-half] = waves[2 * half :] - waves[: -2 * half]
-            stills.append(_unit(waves, _FLAT))
-            changes.append(_unit(change, SIDE * MOVING_FLOOR))
-            moves.append(_movement(_vectors(made)) > MOVING_FLOOR)
-        none = np.zeros((0, _WAVES.shape[1]), np.float32)
-        return cls(
-            np.cumsum([0, *map(len, signatures)]),
-            np.concatenate([none, *stills]),
-            np.concatenate([none, *changes]),
-            np.array(moves, bool),
-        )
+                ends = low[2 * half :] - low[: -2 * half]
+                change[here][half:-half] = _unit(ends, _NOISE)
+            movement[index] = _movement(waves)
+        return cls(starts, still, change, movement)
 
 
 def _candidates(sketch: _Sketch) -> Iterator[tuple[int, bool, npt.NDArray[np.int64]]]:
@@ -207,19 +210,25 @@ def _candidates(sketch: _Sketch) -> Iterator[tuple[int, bool, npt.NDArray[np.int
     asked, held = np.flatnonzero(within % _ASKED == 0), np.flatnonzero(within % _HELD == 0)
     for begin in range(0, count, _BLOCK):
         rows = asked[(clip_of[asked] >= begin) & (clip_of[asked] < begin + _BLOCK)]
-        columns = held[clip_of[held] >= begin]
+        columns = held[clip_of[held] > begin]
         # A table of clips by clips, not of samples by samples: that is what bounds the memory.
-        alike = np.zeros((_BLOCK, 2, count), bool)
-        for some in _chunks(rows, _ROWS):
-            for others in _chunks(columns, _COLUMNS):
-                for mirrored, likeness in enumerate(
-                    _both(sketch.still[some], sketch.still[others])
-                ):
-                    y, x = np.nonzero(likeness > _CANDIDATE_STILL)
-                    alike[clip_of[some[y]] - begin, mirrored, clip_of[others[x]]] = True
+        alike = np.zeros((2, _BLOCK, count), bool)
+        for others in _chunks(columns, _COLUMNS):
+            pictures = sketch.still[others]
+            for some in _chunks(rows, _ROWS):
+                even, odd = _products(sketch.still[some], pictures)
+                hits = np.flatnonzero(even + np.abs(odd) > _CANDIDATE_STILL)
+                even, odd = even.ravel()[hits], odd.ravel()[hits]
+                y, x = (
+                    clip_of[some[hits // len(others)]] - begin,
+                    clip_of[others[hits % len(others)]],
+                )
+                for mirrored, likeness in enumerate((even + odd, even - odd)):
+                    near = likeness > _CANDIDATE_STILL
+                    alike[mirrored, y[near], x[near]] = True
         for first in range(begin, min(begin + _BLOCK, count)):
             for mirrored in (False, True):
-                later = np.flatnonzero(alike[first - begin, int(mirrored), first + 1 :])
+                later = np.flatnonzero(alike[int(mirrored), first - begin, first + 1 :])
                 if len(later):
                     yield first, mirrored, later + first + 1
 
@@ -229,10 +238,14 @@ def _chunks(values: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np
         yield values[begin : begin + size]
 
 
-def _both(a: Float, b: Float) -> tuple[Float, Float]:
-    """Products of two sets of sketches, and of the first with the second's mirror images."""
-    even, odd = a[:, :_EVEN] @ b[:, :_EVEN].T, a[:, _EVEN:] @ b[:, _EVEN:].T
-    return even + odd, even - odd
+def _products(a: Float, b: Float) -> tuple[Float, Float]:
+    """Products of sketches over even and over odd frequencies.
+
+    Mirroring changes the sign of odd horizontal frequencies and nothing else, so that the sum of
+    the two is the likeness to a clip, and their difference that to its mirror image.
+    """
+    even = a[:, :_EVEN] @ b[:, :_EVEN].T
+    return even, a[:, _EVEN:] @ b[:, _EVEN:].T
 
 
 def _moving_alike(
@@ -247,136 +260,142 @@ def _moving_alike(
     lengths = starts[others + 1] - starts[others]
     firsts = np.cumsum(lengths) - lengths
     held = np.repeat(starts[others] - firsts, lengths) + np.arange(lengths.sum())
-    likeness = _both(sketch.change[asked], sketch.change[held])[int(mirrored)]
-    most = np.maximum.reduceat(np.abs(likeness).max(0), firsts)
-    still = ~sketch.moves[first] & ~sketch.moves[others]
-    return np.asarray(still | (most > _CANDIDATE_CHANGE))
-
-
-def _compared(
-    signatures: Sequence[Signature], first: int, second: int, mirrored: bool
-) -> Pair | None:
-    """The pair that two clips make at their best alignment, if they make one."""
-    a, b = _vectors(signatures[first]), _vectors(signatures[second][:, :, :: -1 if mirrored else 1])
-    if _movement(a) <= MOVING_FLOOR and _movement(b) <= MOVING_FLOOR:
-        likeness = float(_unit(a.mean(0), _FLAT) @ _unit(b.mean(0), _FLAT))
-        if likeness <= STATIC_LIKENESS:
-            return None
-        how = "mirrored" if mirrored else "copy"
-        return Pair(first, second, how, likeness, min(len(a), len(b)) / RATE)
-    best = _Match(-1.0, 0.0, 0)
-    reverse = False
-    for place, shifted in enumerate(_between(a)):
-        for backwards in (False, True):
-            match = _best(shifted, b[::-1] if backwards else b)
-            if match.margin > best.margin:
-                best, reverse = match, backwards
-        if place == 0 and best.margin < _HOPELESS:
-            return None
-    if best.margin <= 0:
-        return None
-    names = [name for name, so in (("mirrored", mirrored), ("reversed", reverse)) if so]
-    how = " and ".join(names) or "copy"
-    return Pair(first, second, how, min(best.likeness, 1.0), best.overlap / RATE)
+    even, odd = _products(sketch.change[asked], sketch.change[held])
+    most = np.maximum.reduceat(np.abs(even - odd if mirrored else even + odd).max(0), firsts)
+    static = _static(sketch.movement[first], sketch.movement[others])
+    return np.asarray(static | (most > _CANDIDATE_CHANGE))
 
 
 class _Match(NamedTuple):
-    """How far two clips are above what makes a pair, likeness there, and overlap in samples."""
+    """How far above what makes a pair two clips are, their likeness there, samples they share."""
 
     margin: float
     likeness: float
     overlap: int
+    backwards: bool
 
 
-def _best(a: Float, b: Float) -> _Match:
-    """The best of all alignments of two clips to a whole sample."""
-    overlap, still, moving = _at_every_lag(a, b)
-    margin = np.minimum(still - STILL_LIKENESS, moving - MOVING_LIKENESS - CHANCE / overlap)
-    margin[overlap < min(LEAST_OVERLAP, len(a), len(b))] = -1
-    lag = int(margin.argmax())
-    whole = _Match(float(margin[lag]), float(moving[lag]), int(overlap[lag]))
-    if min(len(a), len(b)) < LEAST_OVERLAP:
-        return whole
-    still, moving = _every_second(a, b)
-    margin = np.minimum(still - STILL_LIKENESS, moving - SECOND_LIKENESS)
-    i, j = np.unravel_index(int(margin.argmax()), margin.shape)
-    shared = min(len(a), len(b) + int(i - j)) - max(0, int(i - j))
-    second = _Match(float(margin[i, j]), float(moving[i, j]), shared)
-    return max(whole, second)
+def _compared(a: Float, b: Float) -> _Match | None:
+    """The best alignment of two clips, if they make a pair at it."""
+    if _static(_movement(a), _movement(b)):
+        still = float(_unit(a.mean(0), _FLAT) @ _unit(b.mean(0), _FLAT))
+        margin = still - STATIC_LIKENESS
+        return _Match(margin, still, min(len(a), len(b)), False) if margin > 0 else None
+    # All that follows needs no more than the products of any two samples.
+    own_a, own_b, across = (x.astype(np.float64) for x in (a @ a.T, b @ b.T, a @ b.T))
+    best = None
+    for place, part in enumerate((0, 0.25, 0.5, 0.75)):
+        rows = _later(across, part)
+        own = _later(_later(own_a, part).T, part)
+        if not len(rows):
+            break
+        matches = _best(own, own_b, rows, False), _best(own, own_b[::-1, ::-1], rows[:, ::-1], True)
+        best = max(*matches, *([best] if best else []))
+        if place == 0 and best.margin < _HOPELESS:
+            return None
+    return best if best is not None and best.margin > 0 else None
 
 
-def _at_every_lag(a: Float, b: Float) -> tuple[npt.NDArray[np.int64], Float, Float]:
-    """Overlap in samples, and likeness over it of the mean pictures and of the change from them.
-
-    Entry k is for b's first sample lying k - (len(b) - 1) samples after a's first.
-    """
-    n, m = len(a), len(b)
+def _best(own_a: Double, own_b: Double, across: Double, backwards: bool) -> _Match:
+    """The best of all alignments to a whole sample, from products of samples."""
+    n, m = across.shape
     lags = np.arange(1 - m, n)
-    begin, end = np.maximum(lags, 0), np.minimum(lags + m, n)
-    overlap = end - begin
-    # Row i of the products a[i] b[j], last j first, moved i to the right: column i - j + m - 1.
-    table = np.zeros((n, n + m), np.float32)
-    table[:, :m] = a @ b[::-1].T
-    products = table.reshape(-1)[:-n].reshape(n, n + m - 1).sum(0) / overlap
-    mean_a, square_a = _over(a, begin, end)
-    mean_b, square_b = _over(b, begin - lags, end - lags)
-    common = (mean_a * mean_b).sum(1)
-    level_a, level_b = (mean_a**2).sum(1), (mean_b**2).sum(1)
-    still = _correlation(common, level_a * level_b, _FLAT)
-    change = (square_a - level_a) * (square_b - level_b)
-    return overlap, still, _correlation(products - common, change, SIDE * MOVING_FLOOR)
+    begin = np.maximum(lags, 0)
+    length = np.minimum(lags + m, n) - begin
+    whole = length >= min(LEAST_OVERLAP, n, m)
+    begin, lags, length = begin[whole], lags[whole], length[whole]
+    least = MOVING_LIKENESS + CHANCE / length
+    if min(n, m) >= LEAST_OVERLAP:
+        apart = max(2, n * m // _SEGMENTS)
+        i = np.arange(0, n - LEAST_OVERLAP + 1, apart)
+        j = np.arange(m - LEAST_OVERLAP + 1)
+        seconds = np.repeat(i, len(j))
+        begin = np.concatenate([begin, seconds])
+        lags = np.concatenate([lags, seconds - np.tile(j, len(i))])
+        length = np.concatenate([length, np.full(len(seconds), LEAST_OVERLAP)])
+        least = np.concatenate([least, np.full(len(seconds), SECOND_LIKENESS)])
+    still, moving = _likeness(own_a, own_b, across, begin, begin - lags, length)
+    # As shares of what is possible: either may be what decides between two alignments.
+    margin = np.minimum(
+        (still - STILL_LIKENESS) / (1 - STILL_LIKENESS), (moving - least) / (1 - least)
+    )
+    k = int(margin.argmax())
+    overlap = min(n, m + int(lags[k])) - max(0, int(lags[k]))
+    return _Match(float(margin[k]), float(moving[k]), overlap, backwards)
 
 
-def _every_second(a: Float, b: Float) -> tuple[Float, Float]:
-    """The same two likenesses of each second of one clip and each second of the other."""
-    n, m = len(a) - LEAST_OVERLAP + 1, len(b) - LEAST_OVERLAP + 1
-    table = a @ b.T
-    products = sum(table[k : k + n, k : k + m] for k in range(LEAST_OVERLAP)) / LEAST_OVERLAP
-    mean_a, square_a = _over(a, np.arange(n), np.arange(n) + LEAST_OVERLAP)
-    mean_b, square_b = _over(b, np.arange(m), np.arange(m) + LEAST_OVERLAP)
-    common = mean_a @ mean_b.T
-    level_a, level_b = (mean_a**2).sum(1), (mean_b**2).sum(1)
-    still = _correlation(common, np.outer(level_a, level_b), _FLAT)
-    change = np.outer(square_a - level_a, square_b - level_b)
-    return still, _correlation(products - common, change, SIDE * MOVING_FLOOR)
-
-
-def _correlation(product: Float, squares: Float, least: float) -> Float:
-    """Products over lengths, of which `squares` is the product's square; each at least `least`."""
-    return product / np.sqrt(np.maximum(squares, least**4))
-
-
-def _over(
-    clip: Float, begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> tuple[Float, Float]:
-    """Mean picture, and mean square of the pictures, from each beginning to each end."""
-    sums = np.concatenate([np.zeros_like(clip[:1]), clip.cumsum(0)])
-    squares = np.concatenate([[0], (clip**2).sum(1).cumsum()])
-    length = end - begin
-    return (sums[end] - sums[begin]) / length[:, None], (squares[end] - squares[begin]) / length
-
-
-def _between(clip: Float) -> Iterator[Float]:
-    """The clip, and what it shows a quarter, a half and three quarters of a sample later."""
-    yield clip
-    longer = np.concatenate([clip[:1], clip, clip[-1:]])
-    for t in (0.25, 0.5, 0.75):  # Catmull and Rom's cubic through four samples
-        before, here = t * (t * (2 - t) - 1) / 2, t * t * (3 * t - 5) / 2 + 1
-        after, beyond = t * (t * (4 - 3 * t) + 1) / 2, t * t * (t - 1) / 2
-        yield (
-            before * longer[:-3] + here * longer[1:-2] + after * longer[2:-1] + beyond * longer[3:]
+def _likeness(
+    own_a: Double,
+    own_b: Double,
+    across: Double,
+    begin_a: npt.NDArray[np.int64],
+    begin_b: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+) -> tuple[Double, Double]:
+    """Correlation of two clips' mean pictures, and of the change from them, over some stretches."""
+    end_a, end_b = begin_a + length, begin_b + length
+    n, m = across.shape
+    # Row i moved i to the right, the last column first: a column holds what lies on a diagonal.
+    skew = np.zeros((n, n + m))
+    skew[:, :m] = across[:, ::-1]
+    along = np.zeros((n + 1, n + m - 1))
+    np.cumsum(skew.reshape(-1)[:-n].reshape(n, n + m - 1), axis=0, out=along[1:])
+    column = begin_a - begin_b + m - 1
+    both = (along[end_a, column] - along[begin_a, column]) / length
+    common = _block(across, begin_a, end_a, begin_b, end_b) / length**2
+    level_a = _block(own_a, begin_a, end_a, begin_a, end_a) / length**2
+    level_b = _block(own_b, begin_b, end_b, begin_b, end_b) / length**2
+    square_a, square_b = (
+        (sums[end] - sums[begin]) / length
+        for sums, begin, end in (
+            (np.append(0, np.diagonal(own_a).cumsum()), begin_a, end_a),
+            (np.append(0, np.diagonal(own_b).cumsum()), begin_b, end_b),
         )
+    )
+    change = (square_a - level_a) * (square_b - level_b)
+    return (
+        common / np.sqrt(np.maximum(level_a * level_b, _FLAT**4)),
+        (both - common) / np.sqrt(np.maximum(change, _NOISE**4)),
+    )
 
 
-def _vectors(made: Signature) -> Float:
-    """Samples as vectors without their mean, so that a change of exposure is no change."""
-    flat = made.reshape(len(made), -1).astype(np.float32)
-    return flat - flat.mean(1, keepdims=True)
+def _block(
+    table: Double,
+    top: npt.NDArray[np.int64],
+    bottom: npt.NDArray[np.int64],
+    left: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+) -> Double:
+    """Sums over rectangles of a table."""
+    sums = np.zeros((table.shape[0] + 1, table.shape[1] + 1))
+    np.cumsum(table.cumsum(0), axis=1, out=sums[1:, 1:])
+    return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
 
 
-def _movement(vectors: Float) -> float:
-    """How far the pixels are from their mean over time, rms, in grey levels."""
-    return float(np.sqrt(vectors.var(0).mean()))
+def _later(table: Double, part: float) -> Double:
+    """Rows between the rows, `part` of a sample later, by Catmull and Rom's cubic; one row less."""
+    if part == 0:
+        return table
+    t = part
+    longer = np.concatenate([table[:1], table, table[-1:]])
+    before, beyond = t * (t * (2 - t) - 1) / 2, t * t * (t - 1) / 2
+    here, after = t * t * (3 * t - 5) / 2 + 1, t * (t * (4 - 3 * t) + 1) / 2
+    return before * longer[:-3] + here * longer[1:-2] + after * longer[2:-1] + beyond * longer[3:]
+
+
+def _waves(made: Signature) -> Float:
+    """Samples as frequencies; without the mean, so that a change of exposure is no change."""
+    return made.reshape(len(made), -1).astype(np.float32) @ _BASIS
+
+
+def _movement(waves: Float) -> float:
+    """How far the samples are from their mean, rms, in grey levels."""
+    return float(np.sqrt(waves.var(0).sum()) / SIDE)
+
+
+def _static(a: Double | float, b: Double | float) -> npt.NDArray[np.bool_]:
+    """Whether nothing moves in both; a poor encoding may make one of them flicker a little."""
+    return (np.minimum(a, b) < MOVING_FLOOR) & (np.maximum(a, b) < 2 * MOVING_FLOOR)
 
 
 def _unit(vectors: Float, least: float) -> Float:
@@ -384,14 +403,22 @@ def _unit(vectors: Float, least: float) -> Float:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), least)
 
 
-def _waves() -> tuple[Float, int]:
-    """Low frequencies as columns (pixels, frequencies), and how many of them are even."""
-    at = np.arange(_FREQUENCIES)
-    wave = np.cos(np.pi * (np.arange(SIDE)[:, None] + 0.5) * at / SIDE) * np.sqrt(2 / SIDE)
+def _basis() -> tuple[Float, Float, npt.NDArray[np.int64], int]:
+    """The DCT-II (pixels, frequencies) with its frequencies raised; signs of the mirror image.
+
+    Also the columns that sketches are of, first the even horizontal frequencies, and their number.
+    """
+    at = np.arange(SIDE)
+    wave = np.cos(np.pi * (at[:, None] + 0.5) * at / SIDE) * np.sqrt(2 / SIDE)
     wave[:, 0] /= np.sqrt(2)
-    every = np.einsum("ya,xb->yxba", wave, wave).reshape(SIDE * SIDE, len(at), len(at))
-    even, odd = every[:, ::2].reshape(SIDE**2, -1)[:, 1:], every[:, 1::2].reshape(SIDE**2, -1)
-    return np.concatenate([even, odd], 1).astype(np.float32), even.shape[1]
+    down, right = (grid.ravel()[1:] for grid in np.mgrid[:SIDE, :SIDE])
+    gain = np.hypot(down, right) ** RAISED
+    basis = np.einsum("ya,xb->yxab", wave, wave).reshape(SIDE**2, -1)[:, 1:] * gain
+    basis /= np.sqrt((gain**2).mean())
+    low = (down < _LOW) & (right < _LOW)
+    even, odd = np.flatnonzero(low & (right % 2 == 0)), np.flatnonzero(low & (right % 2 == 1))
+    signs = np.where(right % 2, -1, 1).astype(np.float32)
+    return basis.astype(np.float32), signs, np.concatenate([even, odd]), len(even)
 
 
-_WAVES, _EVEN = _waves()
+_BASIS, _MIRROR, _SKETCHED, _EVEN = _basis()
