@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import files, progress
+from ..core import decoding, files, progress
 from ..core.config import NotNegative, Positive
 from ..core.errors import DataError
 from . import collect, duplicates, engine, labels, overview, reading, splits, store
@@ -145,7 +145,7 @@ def _survey(
     found = collect.scan(footage, (out, work))
     names = [collect.readable(path, footage) for path in found]
     known = labels.gather(found, footage, Path(labels_file) if labels_file else None)
-    notes = [known.get(path.relative_to(footage).as_posix(), []) for path in found]
+    notes = [_fitted(known[p.relative_to(footage).as_posix()], p) for p in found]
     for warning in labels.check(dict(zip(names, notes, strict=True)), config.vocabulary or None):
         progress.say(f"labels: {warning}")
     stage = engine.Stage(
@@ -163,6 +163,17 @@ def _survey(
         result = {"name": record["name"], **record} if record.get("reason") else next(results)[0]
         items.append(_whole(result, record))
     return Survey(work, items, [stage.store / item.get("key", "-") for item in items], notes)
+
+
+def _fitted(notes: list[labels.Note], path: Path) -> list[labels.Note]:
+    """Leaves out times that are of a longer video, which this file was cut from."""
+    if all(note.start is None and note.end is None for note in notes):
+        return notes
+    try:
+        seconds = decoding.probe(path).seconds
+    except (DataError, OSError):
+        return notes  # reading it will say why
+    return labels.fitted(notes, seconds) if seconds else notes
 
 
 def _whole(result: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +198,7 @@ def _store(survey: Survey, footage: Path, out: Path, config: Config) -> None:
     alike = duplicates.pairs(signatures)
     groups = duplicates.groups(signatures, digests, [note.source for note in described])
     sides = splits.split(
-        digests, groups, [[note.label, *note.objects] for note in described],
+        digests, groups, [[n for n in (note.label, *note.objects) if n] for note in described],
         [note.split for note in described], config.ratios, config.seed, _before(out),
     )  # fmt: skip
     splits.check(groups, sides)

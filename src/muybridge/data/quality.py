@@ -12,8 +12,9 @@ from ..core.video import Frames
 
 Figures = dict[str, Any]
 Floats = npt.NDArray[np.float64]
+Luma = npt.NDArray[np.float32]
 
-LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # A picture is dark, or light, where its luma is within this of the end of the scale.
 _END = 8
 # The picture of a camera with its cap on, or of a leader: no pixel is brighter than this, in grey
@@ -51,22 +52,38 @@ def of_picture(luma: Frames) -> tuple[float, float, float, float, float]:
     """
     import cv2
 
-    sharpness = float(cv2.Laplacian(luma, cv2.CV_32F).var())
+    sharpness = float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0]) ** 2
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    residue = np.abs(cv2.filter2D(luma, cv2.CV_32F, kernel))
-    small = cv2.blur(luma.astype(np.float32), (8, 8))[4::8, 4::8]
-    square = cv2.blur(luma.astype(np.float32) ** 2, (8, 8))[4::8, 4::8]
-    deviation = np.sqrt(np.maximum(square - small**2, 0))
-    local = cv2.blur(residue, (8, 8))[4::8, 4::8]
-    calm = deviation <= np.median(deviation)
-    noise = float(np.sqrt(np.pi / 2) / 6 * local[calm].mean())
-    dark, light = float((luma <= _END).mean()), float((luma >= 255 - _END).mean())
+    residue = cv2.absdiff(cv2.filter2D(luma, cv2.CV_32F, kernel), 0.0)
+    level = luma.astype(np.float32)
+    blocks = (max(1, luma.shape[1] // 8), max(1, luma.shape[0] // 8))
+    mean, square, rough = (
+        cv2.resize(plane, blocks, interpolation=cv2.INTER_AREA)
+        for plane in (level, level * level, residue)
+    )
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    noise = float(np.sqrt(np.pi / 2) / 6 * rough[deviation <= np.median(deviation)].mean())
+    counts = cv2.calcHist([luma], [0], None, [256], [0, 256])[:, 0] / luma.size
+    dark, light = float(counts[: _END + 1].sum()), float(counts[255 - _END :].sum())
     return sharpness, noise, dark, light, float((deviation < 1.0).mean())
 
 
-def black(thumbs: Frames) -> npt.NDArray[np.bool_]:
-    """Which pictures (n, height, width, 3) show nothing."""
-    luma = thumbs @ LUMA
+def luma_of(thumbs: Frames) -> Luma:
+    """Luma of small pictures (n, height, width, 3), in grey levels."""
+    return np.asarray(thumbs @ LUMA, np.float32)
+
+
+def moments(frames: Frames) -> tuple[list[float], list[float]]:
+    """Mean and mean square of each channel of frames (t, h, w, 3), in [-1, 1]."""
+    import cv2
+
+    found = cv2.meanStdDev(frames.reshape(-1, frames.shape[2], 3))
+    mean, deviation = (np.asarray(one, np.float64)[:, 0] / 127.5 for one in found)
+    return (mean - 1).tolist(), ((mean - 1) ** 2 + deviation**2).tolist()
+
+
+def black(luma: Luma) -> npt.NDArray[np.bool_]:
+    """Which pictures, by their luma (n, height, width), show nothing."""
     return np.asarray(
         (luma.max((1, 2)) < _BLACK_LEVEL) & (luma.std((1, 2)) < _BLACK_CONTRAST), np.bool_
     )
@@ -78,23 +95,31 @@ def repeats(thumbs: Frames) -> npt.NDArray[np.bool_]:
     Even a still scene before a camera differs from frame to frame by noise; a repeated frame does
     not, but for what compression leaves.
     """
-    change = np.abs(np.diff(thumbs.astype(np.int16), axis=0))
-    same = (change.mean((1, 2, 3)) < 0.03) & (change.max((1, 2, 3)) <= 2)
+    import cv2
+
+    if len(thumbs) < 2:
+        return np.zeros(len(thumbs), bool)
+    flat = thumbs.reshape(len(thumbs), -1)
+    change = cv2.absdiff(flat[1:], flat[:-1])
+    same = (change.mean(1) < 0.03) & (change.max(1) <= 2)
     return np.concatenate([np.zeros(min(1, len(thumbs)), bool), same])
 
 
-def figures(thumbs: Frames, times: Floats, sampled: Floats) -> Figures:
+def figures(thumbs: Frames, luma: Luma, times: Floats, sampled: Floats) -> Figures:
     """Figures of a run of frames.
 
     Args:
         thumbs: small pictures (n, height, width, 3).
+        luma: of them (n, height, width).
         times: their seconds (n,).
         sampled: `of_picture` of some of them, (m, 5).
     """
-    luma = thumbs @ LUMA
-    colour = thumbs.mean((0, 1, 2)) / 255
-    spread = thumbs.max(-1).astype(np.float64) - thumbs.min(-1)
-    saturation = (spread / np.maximum(thumbs.max(-1), 1)).mean()
+    few = thumbs[:: max(1, len(thumbs) // 64)]  # colours change slowly
+    colour = few.mean((0, 1, 2)) / 255
+    red, green, blue = (few[..., i] for i in range(3))
+    most = np.maximum(np.maximum(red, green), blue)
+    spread = most - np.minimum(np.minimum(red, green), blue)
+    saturation = (spread / np.maximum(most, 1)).mean()
     change = np.abs(np.diff(luma, axis=0)).mean((1, 2))
     gaps = np.maximum(np.diff(times), 1e-3)
     motion = float(change.sum() / (24 * gaps.sum())) if len(change) else 0.0
@@ -115,7 +140,7 @@ def figures(thumbs: Frames, times: Floats, sampled: Floats) -> Figures:
     }
 
 
-def camera(luma: Floats, times: Floats) -> float:
+def camera(luma: Luma, times: Floats) -> float:
     """How fast the whole picture is shifted, in widths a second: the median over some moments.
 
     By phase correlation (Kuglin & Hines 1975) of frames about an eighth of a second apart.
@@ -129,7 +154,7 @@ def camera(luma: Floats, times: Floats) -> float:
     speeds = []
     for first in np.linspace(0, max(0, len(luma) - 1 - step), 16).astype(int):
         second = min(first + step, len(luma) - 1)
-        a, b = luma[first].astype(np.float32), luma[second].astype(np.float32)
+        a, b = luma[first], luma[second]
         (x, y), sure = cv2.phaseCorrelate(a, b, window)
         if sure > 0.1:
             spent = max(float(times[second] - times[first]), 1e-3)

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
 from ..core import decoding, video
 from ..core.config import Count, NotNegative, Positive
@@ -23,7 +24,7 @@ from .store import INTERPOLATED, REAL, REPEATED
 
 VERSION = 1
 _THUMB = (64, 36)
-_SAMPLES = 4.0  # pictures a second that sharpness and noise are measured on
+_SAMPLES = 2.0  # pictures a second that sharpness and noise are measured on
 _CHUNK = 256 * 2**20  # bytes of pictures held at once
 _STRIP, _MOMENTS, _STRIPS = 64, 6, 40
 _GOP = 12
@@ -38,10 +39,12 @@ class Config(quality.Limits):
     it."""
     buckets: tuple[tuple[Count, Count], ...] = ()
     """Several sizes to store: each file gets the one whose shape is nearest to its own."""
-    crop: Literal["centre", "motion", "saliency", "people", "faces"] = "centre"
-    """What to keep in the picture where it is cropped; all but the centre are followed smoothly."""
+    crop: subject.Kind = "centre"
+    """What to keep in the picture where it is cropped: its centre, or, followed smoothly, what
+    moves, what stands out (saliency), people or faces."""
     detector: str = ""
-    """Path of the ONNX model of OpenCV's face detector (YuNet), which `crop: faces` needs."""
+    """For people, the folder or hub name of an object detector (see `prepare.objects.model`); for
+    faces, the ONNX file of a YuNet face detector (face_detection_yunet_2023mar.onnx)."""
     fps: Positive = 24.0
     """Stored frames per second, by presentation time."""
     slow: Literal["repeat", "interpolate"] = "repeat"
@@ -60,6 +63,12 @@ class Config(quality.Limits):
     """Crop black bars away."""
     quality: int = 12
     """x264's constant rate factor of the stored clips: 0 is lossless."""
+
+    @pydantic.model_validator(mode="after")
+    def _has_detector(self) -> Self:
+        if self.crop in ("people", "faces") and not self.detector:
+            raise ValueError(f"crop = {self.crop} needs a detector, see prepare.detector")
+        return self
 
     @property
     def sizes(self) -> tuple[framing.Size, ...]:
@@ -182,6 +191,7 @@ class _Reader:
         self.clips: list[dict[str, Any]] = []
         self.arrays: dict[str, npt.NDArray[np.uint8]] = {}
         self._measured: list[tuple[float, quality.Figures]] = []
+        self._luma = np.zeros((0, 0, 0), np.float32)
         self._damaged = 0
         self._decoded = 0
         self._cuts = 0
@@ -189,6 +199,7 @@ class _Reader:
     def take(self, chunk: _Chunk) -> None:
         """Judges a chunk, writes its clips, and accounts for all of it."""
         times, thumbs = np.array(chunk.times), np.stack(chunk.thumbs)
+        self._luma = luma = quality.luma_of(thumbs)
         names = self._bad(chunk, thumbs)
         usable = np.array([not name for name in names])
         cuts = self._boundaries(times, thumbs, usable, names)
@@ -199,14 +210,14 @@ class _Reader:
                 names[piece[0] : piece[-1] + 1] = [name] * (piece[-1] + 1 - piece[0])
         self._account(chunk, times, names)
         self._decoded += len(times)
-        found = quality.figures(thumbs, times, np.array(list(chunk.sampled.values())))
+        found = quality.figures(thumbs, luma, times, np.array(list(chunk.sampled.values())))
         self._measured.append((chunk.end - chunk.times[0], found))
 
     def _bad(self, chunk: _Chunk, thumbs: video.Frames) -> list[str]:
         """Why each frame cannot be used, or ""."""
         names = ["damaged" if bad else "" for bad in chunk.damaged]
         self._damaged += sum(chunk.damaged)
-        black, repeated = quality.black(thumbs), quality.repeats(thumbs)
+        black, repeated = quality.black(self._luma), quality.repeats(thumbs)
         word = "static" if repeated.mean() > 0.9 else "frozen"
         for place, name in enumerate(names):
             if not name and black[place]:
@@ -241,7 +252,7 @@ class _Reader:
         if seconds < config.min_seconds * _SHORTER:
             return f"too short: {seconds:.2f} s, prepare.min_seconds = {config.min_seconds:g}"
         measured = chunk.measured(run)
-        found = quality.figures(thumbs[run], times[run], measured)
+        found = quality.figures(thumbs[run], self._luma[run], times[run], measured)
         if reason := quality.verdict(found, shots.disorder(thumbs[run]), config):
             return reason
         grid = timing.align(times[run], config.fps, config.slow == "interpolate")
@@ -250,7 +261,7 @@ class _Reader:
         name = f"clip_{number:03d}.mp4"
         content = video.encode(frames, config.fps, config.quality, gop=_GOP)
         (self.folder / name).write_bytes(content)
-        mean, square = _moments(frames)
+        mean, square = quality.moments(frames)
         self.arrays[f"signature_{number}"] = duplicates.signature(frames, config.fps)
         self.arrays[f"kinds_{number}"] = grid.kinds
         kinds = {"real": REAL, "repeated": REPEATED, "interpolated": INTERPOLATED}
@@ -314,7 +325,8 @@ class _Reader:
             found = self.clips[clip]["figures"] if clip is not None else {}
             if not kept and len(inside) > 1:
                 measured = chunk.measured(inside)
-                found = quality.figures(np.stack(chunk.thumbs)[inside], times[inside], measured)
+                thumbs, luma = np.stack(chunk.thumbs)[inside], self._luma[inside]
+                found = quality.figures(thumbs, luma, times[inside], measured)
             self._part(start, owned, name, clip, strip, found)
             if end - owned > usual / 2:  # time that no frame covers
                 self._part(owned, end, "damaged" if self._damaged else "gap", None, None, {})
@@ -382,12 +394,3 @@ class _Reader:
             return "no picture: no frame could be decoded"
         worst = max(lost, key=lambda word: lost[word])
         return str(next(p["reason"] for p in self.parts if p["reason"].startswith(worst)))
-
-
-def _moments(frames: video.Frames) -> tuple[list[float], list[float]]:
-    """Mean and mean square of each channel, in [-1, 1]."""
-    import cv2
-
-    found = cv2.meanStdDev(frames.reshape(-1, frames.shape[2], 3))
-    mean, deviation = (np.asarray(one, np.float64)[:, 0] / 127.5 for one in found)
-    return (mean - 1).tolist(), ((mean - 1) ** 2 + deviation**2).tolist()

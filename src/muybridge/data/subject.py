@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..core.config import Section
 from ..core.errors import MuybridgeError, RecipeError
 
 Picture = npt.NDArray[np.uint8]
@@ -35,17 +34,6 @@ STILL = 0.15
 HALF_SURE, CHANGE = 0.03, 2.0
 # Detected people and faces below this score are passed over.
 SCORE = 0.6
-
-
-class Config(Section):
-    """Which part of the picture is kept where the shape of clips is not that of the footage."""
-
-    kind: Kind = "centre"
-    """centre, or the place of the clip's movement, of what stands out (saliency), of people or of
-    faces."""
-    detector: str = ""
-    """For people, the folder or hub name of an object detector (see `prepare.objects.model`); for
-    faces, the ONNX file of a YuNet face detector (face_detection_yunet_2023mar.onnx)."""
 
 
 def shorter_side(kind: Kind) -> int:
@@ -76,8 +64,8 @@ def path(
         frames: uint8 RGB pictures (height, width, 3) of one size, their shorter side about
             `shorter_side(kind)`.
         aspect: height and width of the crop; only their ratio counts.
-        kind: what is followed, see `Config`.
-        detector: see `Config`.
+        kind: what is followed, see `reading.Config`.
+        detector: see `reading.Config`.
         fps: frames a second.
 
     Returns:
@@ -251,13 +239,13 @@ def _standing_out(grey: Grey) -> Grey:
 def _people(detector: str) -> Any:
     if not detector:
         raise RecipeError(
-            "prepare.subject.kind = people needs prepare.subject.detector, which is not set",
+            "prepare.crop = people needs prepare.detector, which is not set",
             "name the folder of an object detector, as hustvl/yolos-tiny, or follow motion",
         )
     from .caption import Detector, ObjectsConfig
 
     config = ObjectsConfig(model=detector, words=("person",), threshold=SCORE)
-    model = Detector(config, "prepare.subject.detector")
+    model = Detector(config, "prepare.detector")
 
     def find(picture: Picture) -> Real:
         return model.boxes(picture[None])[0][1]
@@ -272,11 +260,9 @@ def _faces(detector: str) -> Any:
 
     hint = "face_detection_yunet_2023mar.onnx is in the OpenCV zoo; or follow motion"
     if not detector:
-        raise RecipeError(
-            "prepare.subject.kind = faces needs prepare.subject.detector, which is not set", hint
-        )
+        raise RecipeError("prepare.crop = faces needs prepare.detector, which is not set", hint)
     if not Path(detector).is_file():
-        raise MuybridgeError(f"prepare.subject.detector = {detector} is not a file", hint)
+        raise MuybridgeError(f"prepare.detector = {detector} is not a file", hint)
 
     def find(picture: Picture) -> Real:
         height, width = picture.shape[:2]
@@ -289,7 +275,7 @@ def _faces(detector: str) -> Any:
         sides = [y / height, x / width, (y + h) / height, (x + w) / width, score]
         return np.stack(sides, 1).astype(float)
 
-    no_detector = f"prepare.subject.detector = {detector} is no YuNet face detector"
+    no_detector = f"prepare.detector = {detector} is no YuNet face detector"
     try:
         model = cv2.FaceDetectorYN.create(detector, "", (320, 320), SCORE)
     except cv2.error as error:
