@@ -37,7 +37,7 @@ for path in paths:
         continue
     stream.thread_type = "NONE"
     scaler = VideoReformatter()
-    with av.open("/dev/null", "w", format="mp4") as sink:
+    with av.open("/dev/null", "w", format="null") as sink:
         out = sink.add_stream("libx264", rate=stream.average_rate or 25)
         out.codec_context.thread_count = 1
         out.options = {"crf": "12", "preset": "veryfast", "bf": "0", "x264-params": "mbtree=0",
@@ -46,7 +46,8 @@ for path in paths:
             for frame in source.decode(stream):
                 scale = int(size) / min(frame.width, frame.height)
                 width, height = (round(n * scale / 2) * 2 for n in (frame.width, frame.height))
-                out.width, out.height, out.pix_fmt = width, height, "yuv420p"
+                if not out.codec_context.is_open:
+                    out.width, out.height, out.pix_fmt = width, height, "yuv420p"
                 small = scaler.reformat(frame, width, height, "yuv420p", interpolation="AREA",
                                         threads=1)
                 small.pts = None

@@ -54,7 +54,7 @@ def of_picture(luma: Frames) -> tuple[float, float, float, float, float]:
 
     sharpness = float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0]) ** 2
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    residue = cv2.absdiff(cv2.filter2D(luma, cv2.CV_32F, kernel), 0.0)
+    residue = np.abs(cv2.filter2D(luma, cv2.CV_32F, kernel))
     level = luma.astype(np.float32)
     blocks = (max(1, luma.shape[1] // 8), max(1, luma.shape[0] // 8))
     mean, square, rough = (
