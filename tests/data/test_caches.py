@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +161,23 @@ def test_colours_of_any_meaning_are_kept(
     for kind in KINDS:
         dataset = Dataset.open(tmp_path, kind)
         clip = dataset.clips[0]
+        assert np.array_equal(dataset.frames(clip, np.arange(12)), decoded(dataset, clip))
+
+
+def test_yuv_that_needs_more_than_one_meaning_is_refused(
+    tmp_path: Path, written: Written, coded: Callable[..., bytes], pictures: Callable[..., Frames]
+) -> None:
+    clips = written(tmp_path, [(12, 32, 48)] * 2)
+    content = coded(pictures(12, 32, 48), colours=(1, 1))
+    (tmp_path / "other.mp4").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    other = dataclasses.replace(clips[1], content=digest)
+    pairs = [(clips[0], tmp_path / clips[0].file), (other, tmp_path / "other.mp4")]
+    write(tmp_path, pairs, Dataset.open(tmp_path, "mp4").facts)
+    with pytest.raises(DataError, match=r"(?s)colours .*yuv420p.*rgb cache"):
+        Dataset.open(tmp_path, "yuv")
+    dataset = Dataset.open(tmp_path, "rgb")
+    for clip in dataset.clips:
         assert np.array_equal(dataset.frames(clip, np.arange(12)), decoded(dataset, clip))
 
 
@@ -348,3 +368,30 @@ def test_a_video_cut_off_while_it_is_in_use_is_named(own: Path) -> None:
     os.truncate(own / clip.file, (own / clip.file).stat().st_size // 2)
     with pytest.raises(DataError, match=f"{clip.file} cannot be used"):
         dataset.frames(clip, np.arange(50, 60))
+
+
+FLAT = """
+import resource, sys
+from muybridge.data.store import Dataset
+import av, cv2
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+Dataset.open(sys.argv[1], "mp4").frames(Dataset.open(sys.argv[1], "mp4").clips[0], [0, 1])
+before = peak()
+Dataset.open(sys.argv[1], sys.argv[2])
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("kind", ["rgb", "yuv"])
+def test_building_holds_few_frames(
+    tmp_path: Path, written: Written, environment: Mapping[str, str], kind: str
+) -> None:
+    written(tmp_path, [(1200, 96, 128)])
+    done = subprocess.run(
+        [sys.executable, "-c", FLAT, str(tmp_path), kind],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    size = next((tmp_path / "cache").glob("*-*/frames.u8")).stat().st_size
+    assert int(done.stdout) < size / 2 < 25e6

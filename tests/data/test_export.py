@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from muybridge.cli.main import app
 from muybridge.core.errors import DataError, MuybridgeError
 from muybridge.data.export import export
 from muybridge.data.store import Clip, Dataset
@@ -120,3 +122,16 @@ def test_a_damaged_video_is_named_and_nothing_is_left(
     with pytest.raises(MuybridgeError, match=dataset.of("test")[1].file):
         export(dataset, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_verb_prints_what_was_written(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["export", str(dataset.folder), "--out", str(out), "--shard-mib", "0.02"]
+    done = CliRunner().invoke(app, [*arguments, "--splits", "test, train", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == json.loads((out / "shards.json").read_text())
+    assert {path.name.partition("-")[0] for path in out.glob("*.tar")} == {"train", "test"}
+    told = CliRunner().invoke(app, arguments)
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert "validation-000000.tar" in told.stderr
+    assert not (dataset.folder / "cache").exists()

@@ -554,6 +554,17 @@ def test_speeds_are_drawn_either_way() -> None:
     assert min(spans) >= 6 and max(spans) <= 13
 
 
+@given(
+    st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=10, max_size=60), st.integers(0, 99)
+)  # fmt: skip
+def test_no_speed_is_bought_with_invented_frames(kinds: list[int], step: int) -> None:
+    dataset = stored([len(kinds)] * 2, kinds=[bytes(kinds)] * 2)
+    plain = loader(dataset, invented=0.5)
+    varied = loader(dataset, invented=0.5, augment={"speed": 0.5, "rate": 0.5})
+    for weights in varied.batch(step, 4).frame_weight:
+        assert weights.sum() >= plain.fixed(1).frame_weight.sum()
+
+
 @given(LENGTHS, st.integers(0, 100))
 def test_changes_of_the_picture_leave_places_times_and_weights(
     lengths: list[int], step: int

@@ -183,6 +183,7 @@ def _facts(**change: Any) -> Callable[[Path], None]:
         (_cut_a_line, "train/metadata.jsonl names 3 clips of 4"),
         (_change("frames", "many"), "line 2: frames is 'many'"),
         (_change("frames", 13), "line 2: kinds of 14 frames, not of 13"),
+        (_change("height", 0), "line 2: it has no frame or no size"),
         (_change("caption", None), "line 2: caption is None"),
         (_change("kinds", [{"kind": "dreamt", "frames": 14}]), "line 2"),
         (_change("file_name", "../test/clip3.mp4"), "line 2: .*leads out"),

@@ -72,7 +72,8 @@ class Config(Section):
     speed: Annotated[float, pydantic.Field(ge=0, le=0.9)] = 0.0
     """Faster or slower by at most this share: 0.2 for 0.8 to 1.25 times as fast. The clip's times
     stay those of data.fps, so a model learns the motion at its new speed. Never so slow that a
-    stored frame would come twice, nor so fast that the footage is too short."""
+    stored frame would come twice, nor so fast that the footage is too short, nor (as for the rate)
+    where more frames would be invented ones."""
     rate: Share = 0.0
     """Share of clips taken at half of data.fps, over twice the time, where the footage is long
     enough. The clip's times say so, so a model learns to heed them; motion keeps its speed."""

@@ -22,7 +22,7 @@ import numpy as np
 from ..core import device, files, progress
 from ..core.errors import DataError
 from ..core.video import Frames
-from .videos import Indices, Pictures, Videos, checked, damaged, padded
+from .videos import Indices, Pictures, Videos, checked, padded
 
 if TYPE_CHECKING:
     from .store import Clip, Source
@@ -154,34 +154,34 @@ def _build(folder: Path, path: Path, kind: str, clips: Sequence[Clip], fps: floa
         colours: set[Colours] = set()
         with (made / path.name).open("wb") as stream, ThreadPoolExecutor(device.cores()) as pool:
             stream.truncate(sum(sizes))
-            pending: list[Future[Colours]] = []
+            pending: list[Future[set[Colours]]] = []
             for clip, start in zip(clips, starts, strict=False):
                 work = pool.submit(_store, videos, clip, kind, stream.fileno(), start)
                 pending.append(work)
                 if len(pending) > 2 * device.cores():  # few ahead: an error ends it soon
-                    colours.add(pending.pop(0).result())
+                    colours |= pending.pop(0).result()
                     advance()
             for work in pending:
-                colours.add(work.result())
+                colours |= work.result()
                 advance()
-        if kind == "yuv" and len(colours) > 1:
-            raise DataError(
-                f"{folder} holds videos of different colours: {sorted(colours)}",
-                "prepare it again, or use the rgb cache",
-            )
-        files.write_json(made / _COLOURS, colours.pop())
+        if kind == "yuv":
+            strange = [found for found in colours if found[0] not in ("yuv420p", "yuvj420p")]
+            if strange or len(colours) > 1:
+                raise DataError(
+                    f"{folder} holds videos of colours {sorted(colours)}, which no one yuv cache "
+                    "can hold",
+                    "prepare it again, or use the rgb cache",
+                )
+            files.write_json(made / _COLOURS, colours.pop())
 
 
-def _store(videos: Videos, clip: Clip, kind: str, handle: int, start: int) -> Colours:
+def _store(videos: Videos, clip: Clip, kind: str, handle: int, start: int) -> set[Colours]:
     """Decodes a clip into its place, holding one frame at a time; gives what its colours mean."""
-    pictures, step, found = Pictures(), _BYTES[kind](clip), set()
+    pictures, step, colours = Pictures(), _BYTES[kind](clip), set()
     for place, frame in videos.decoded(clip, 0, clip.frames):
         made = pictures.rgb(frame, clip) if kind == "rgb" else frame.to_ndarray()
         _put(handle, np.ascontiguousarray(made, np.uint8), start + place * step)
-        found.add((frame.format.name, int(frame.colorspace), int(frame.color_range)))
-    colours = found.pop()
-    if found or (kind == "yuv" and colours[0] not in ("yuv420p", "yuvj420p")):
-        raise damaged(videos.folder, clip, f"its colours are {sorted({colours, *found})}")
+        colours.add((frame.format.name, int(frame.colorspace), int(frame.color_range)))
     return colours
 
 

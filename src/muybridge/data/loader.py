@@ -69,9 +69,9 @@ class Loader:
     at 24 starts at a frame that is no repetition of the one before.
 
     Clips of several sizes: a batch is of one size, and which one follows from seed and step. The
-    clips of a size come in turn, each once before any comes again. At the end of epoch e, which has
-    as many steps of a size as that takes, each clip has come e times, and fewer than a batch of
-    each size once more. With one size an epoch is exactly once through all clips.
+    clips of a size come in turn, each once before any comes again. At the end of epoch e each clip
+    has come e times, and beyond that fewer of each size than make a batch. With one size an epoch
+    is exactly once through all clips, and need not end with a batch.
 
     Raises:
         DataError: the split has no clip that is long enough.
@@ -130,11 +130,11 @@ class Loader:
         long = [clip for clip in self.dataset.of(self.split) if clip.frames >= self.span]
         if self.config.invented:
             return long
-        return [clip for clip in long if not _invented(self._fixed(clip, 0.5)).all()]
+        return [clip for clip in long if not _invented(clip, self._fixed(clip, 0.5).places).all()]
 
     @cached_property
-    def sizes(self) -> list[list[Clip]]:
-        """The clips of each size, smallest first."""
+    def by_size(self) -> list[list[Clip]]:
+        """The clips of each size, those of least height first."""
         found: dict[tuple[int, int], list[Clip]] = {}
         for clip in self.clips:
             found.setdefault((clip.height, clip.width), []).append(clip)
@@ -147,7 +147,7 @@ class Loader:
         """
         share = size // world
         which, turn = self._turn(step, size)
-        clips, cuts = self.sizes[which], []
+        clips, cuts = self.by_size[which], []
         for place in range(rank * share, (rank + 1) * share):
             epoch, position = divmod(turn * size + place, len(clips))
             clip = clips[int(_order(len(clips), self.seed, "epoch", epoch)[position])]
@@ -174,7 +174,8 @@ class Loader:
         They are as they are stored, never varied. `begin` and `end` give a part of them. Of clips
         of several sizes only those of `data.size`, or if there are none, of the commonest size.
         """
-        clips = max(self.sizes, key=lambda c: ((c[0].height, c[0].width) == self._base, len(c)))
+        base = self.config.size
+        clips = max(self.by_size, key=lambda c: ((c[0].height, c[0].width) == base, len(c)))
         rounds = -(-count // len(clips))
         cuts = []
         for index in range(begin, count if end is None else min(end, count)):
@@ -185,13 +186,9 @@ class Loader:
             cuts.append(replace(cut, seed=chance.mix(self.seed, "fixed", index)))
         return self._collate(cuts)
 
-    @property
-    def _base(self) -> tuple[int, int]:
-        return self.config.size
-
     def _turn(self, step: int, size: int) -> tuple[int, int]:
-        """Which of `sizes` a step has, and how many batches of that size came before it."""
-        counts = [len(clips) for clips in self.sizes]
+        """Which of `by_size` a step has, and how many batches of that size came before it."""
+        counts = [len(clips) for clips in self.by_size]
         if len(counts) == 1:
             return 0, step
 
@@ -220,13 +217,12 @@ class Loader:
         return Cut(clip, start + self.offsets, 0, AS_IT_IS, _said(clip))
 
     def _drawn(self, clip: Clip, seed: int) -> Cut:
-        wanted, said, offsets = AS_IT_IS, _said(clip), self.offsets
+        wanted, said = AS_IT_IS, _said(clip)
         if self._varied:
-            wanted = draw(self.config.augment, seed)
-            wanted = self._timed(wanted, clip.frames)
-            wanted, said = fitted(wanted, said, self.dataset.labels, self.dataset.objects)
-            if (wanted.every, wanted.speed) != (1, 1.0):
-                offsets = self._offsets(wanted)
+            wanted = self._timed(draw(self.config.augment, seed), clip)
+            wanted, said = fitted(wanted, said, *self._numbers)
+        as_stored = (wanted.every, wanted.speed) == (1, 1.0)
+        offsets = self.offsets if as_stored else self._offsets(wanted)
         starts = self._starts(clip, offsets)
         start = int(starts[chance.mix(seed, "start") % len(starts)])
         return Cut(clip, start + offsets, seed, wanted, said)
@@ -235,16 +231,21 @@ class Loader:
     def _varied(self) -> bool:
         return self.config.augment != Augment()
 
-    def _timed(self, draw: Draw, frames: int) -> Draw:
-        """The draw at a rate and a speed that a clip of so many frames has."""
-        if draw.every > 1 and self._offsets(Draw(every=draw.every))[-1] >= frames:
+    def _timed(self, draw: Draw, clip: Clip) -> Draw:
+        """The draw at a rate and a speed that the clip has, without more invented frames."""
+        if draw.every > 1 and self._offsets(Draw(every=draw.every))[-1] >= clip.frames:
             draw = replace(draw, every=1)
-        if draw.speed == 1:
-            return draw
-        step = self.dataset.fps / self.config.fps * draw.every
-        slowest = 1 / step
-        fastest = (frames - 1) / (max(1, self.config.frames - 1) * step)
-        return replace(draw, speed=max(min(draw.speed, max(1.0, fastest)), min(1.0, slowest)))
+        if draw.speed != 1:
+            step = self.dataset.fps / self.config.fps * draw.every
+            fastest = (clip.frames - 1) / (max(1, self.config.frames - 1) * step)
+            speed = min(draw.speed, max(1.0, fastest))
+            draw = replace(draw, speed=max(speed, min(1.0, 1 / step)))
+        if not _all_real(clip) and (draw.every, draw.speed) != (1, 1.0):
+            offsets = self._offsets(draw), self.offsets
+            first, second = (int(self._starts(clip, one)[0]) + one for one in offsets)
+            if _invented(clip, first).sum() > _invented(clip, second).sum():
+                draw = replace(draw, every=1, speed=1.0)
+        return draw
 
     def _starts(self, clip: Clip, offsets: Places) -> Places | range:
         """Where in a clip as many frames as can be are real."""
@@ -273,7 +274,7 @@ class Loader:
             to_float(apply(self.dataset.frames(cut.clip, cut.places), cut.draw), pixels[row])
             # When a frame would be seen if the footage were played at the clip's speed.
             times[row] = (cut.places - cut.places[0]) / (fps * cut.draw.speed)
-            weights[row, _invented(cut)] = self.config.invented
+            weights[row, _invented(cut.clip, cut.places)] = self.config.invented
         return Batch(
             clips=torch.from_numpy(pixels),
             times=torch.from_numpy(times),
@@ -315,11 +316,11 @@ def _all_real(clip: Clip) -> bool:
     return clip.kinds.count(REAL) == len(clip.kinds)
 
 
-def _invented(cut: Cut) -> npt.NDArray[np.bool_]:
-    """Which frames were repeated or interpolated in repair."""
-    if _all_real(cut.clip):
-        return np.zeros(len(cut.places), np.bool_)
-    return np.asarray(np.frombuffer(cut.clip.kinds, np.uint8)[cut.places] != REAL)
+def _invented(clip: Clip, places: Places) -> npt.NDArray[np.bool_]:
+    """Which of these frames were repeated or interpolated in repair."""
+    if _all_real(clip):
+        return np.zeros(len(places), np.bool_)
+    return np.asarray(np.frombuffer(clip.kinds, np.uint8)[places] != REAL)
 
 
 @lru_cache(maxsize=8)

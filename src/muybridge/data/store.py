@@ -292,6 +292,8 @@ def _clip(line: dict[str, Any], split: str) -> Clip:
     if ".." in file.parts or file.parts[0] != split:
         raise ValueError(f"file_name {line['file_name']!r} leads out of the folder")
     kinds = b"".join(bytes([KINDS.index(run["kind"])]) * run["frames"] for run in line["kinds"])
+    if min(values["frames"], values["height"], values["width"]) < 1:
+        raise ValueError("it has no frame or no size")
     if len(kinds) != values["frames"]:
         raise ValueError(f"kinds of {len(kinds)} frames, not of {values['frames']}")
     objects = tuple(name for name in line["objects"].split(SEPARATOR) if name)
