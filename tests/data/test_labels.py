@@ -404,15 +404,16 @@ def test_a_split_column_is_stronger_than_the_folder(tmp_path: Path) -> None:
 def test_files_are_matched_by_the_end_of_their_way_and_never_by_guess(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = ["x.mp4", "b/y.mp4", "/mnt/set/a/z.mp4", "twice.mp4", "c/w.mp4", "a\\v.mp4", "gone.mp4"]
+    said = ["x.mp4", "b/y.mp4", "/old/set/a/z.mp4", "twice.mp4", "c/w.mp4", "a\\v.mp4", "gone.mp4"]
     path = csv_file(tmp_path / "l.csv", [["file", "text"], *([name, name] for name in said)])
     names = [
-        "deep/x.mp4", "set/b/y.mp4", "a/z.mp4", "a/twice.mp4", "b/twice.mp4", "d/w.mp4", "a/v.mp4",
+        "deep/x.mp4", "set/b/y.mp4", "new/a/z.mp4", "a/twice.mp4", "b/twice.mp4", "d/w.mp4",
+        "a/v.mp4",
     ]  # fmt: skip
     notes = gathered(tmp_path, names, path)
     known = {name: own[0].caption for name, own in notes.items() if own}
     assert known == {
-        "deep/x.mp4": said[0], "set/b/y.mp4": said[1], "a/z.mp4": said[2], "a/v.mp4": said[5],
+        "deep/x.mp4": said[0], "set/b/y.mp4": said[1], "new/a/z.mp4": said[2], "a/v.mp4": said[5],
     }  # fmt: skip
     told = capsys.readouterr().err
     assert "2 of its names are of no video here" in told and "1 could be of several" in told
@@ -540,6 +541,8 @@ def test_objects_are_united_and_licences_kept() -> None:
     far = of_clip([Note(label="a", licence="MIT", source="s", start=0, end=1)], 5, 9)
     assert far == Note(licence="MIT", source="s")
     assert note.source == "one" and note.split == "test"
+    sides = [Note(split="validation"), Note(split="test", start=0, end=1), Note(split="train")]
+    assert of_clip(sides, 5, 9).split == "test"
 
 
 @given(st.lists(TIMED, max_size=5))

@@ -209,6 +209,20 @@ def test_all_clips_are_shared_out_as_asked(labels: int, each: int, seed: int) ->
         assert abs(made.count(name) / total - ratio) <= 0.02
 
 
+@pytest.mark.parametrize("size", [1, 10])
+def test_places_alone_give_the_ratios_whatever_the_size_of_groups(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any balancing, within four standard deviations."""
+    monkeypatch.setattr("muybridge.data.splits.STAY", 1e6)
+    groups = [i // size for i in range(1000 * size)]
+    keys, nothing = [str(i) for i in range(len(groups))], [""] * len(groups)
+    made = split(keys, groups, [()] * len(groups), nothing, RATIOS, 0)
+    for name, ratio in zip(NAMES, RATIOS, strict=True):
+        count = made[::size].count(name)
+        assert abs(count - 1000 * ratio) < 4 * (1000 * ratio * (1 - ratio)) ** 0.5
+
+
 # Ratios
 
 
