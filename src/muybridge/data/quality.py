@@ -63,7 +63,7 @@ def of_picture(luma: Frames) -> tuple[float, float, float, float, float]:
     )
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     noise = float(np.sqrt(np.pi / 2) / 6 * rough[deviation <= np.median(deviation)].mean())
-    counts = cv2.calcHist([luma], [0], None, [256], [0, 256])[:, 0] / luma.size
+    counts = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel() / luma.size
     dark, light = float(counts[: _END + 1].sum()), float(counts[255 - _END :].sum())
     return sharpness, noise, dark, light, float((deviation < 1.0).mean())
 
