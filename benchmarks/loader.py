@@ -4,7 +4,7 @@
 
 beside: a training step beside a thread that makes batches. A thread that uses torch gets a second
 team of OpenMP threads; the two teams wait for each other, and a step takes longer: half as long
-again, several times on a busy machine.
+again, several times on a busy machine. OpenCV's own threads do the same on large pictures.
 
 limits: whole batches from each cache, against copying the same bytes from memory and turning them
 into floats; from mp4, against PyAV decoding the same videos and doing nothing with them.
@@ -40,6 +40,7 @@ from muybridge.data.store import Clip, Dataset, write
 from muybridge.models import dit
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 16, 64, 64, 3), np.uint8)
+LARGE = np.random.default_rng(0).integers(0, 256, (16, 512, 512, 3), np.uint8)
 TURNED = Draw(angle=7.0, zoom=1.2, contrast=1.1, saturation=0.9, noise=3.0)
 VARIED = {
     "flip": 0.5, "flip_vertical": 0.5, "rotate": 10, "zoom": 0.2, "brightness": 0.1, "noise": 3,
@@ -65,6 +66,13 @@ def augmented() -> None:
     """The same, each clip turned, closer, recoloured and grainy."""
     for clip in PIXELS:
         to_float(apply(clip, TURNED))
+
+
+def large(threads: int) -> None:
+    """One clip of 512 pixels, turned, with so many threads of OpenCV."""
+    cv2.setNumThreads(threads)
+    apply(LARGE, TURNED)
+    cv2.setNumThreads(1)
 
 
 def step_seconds(convert: Callable[[], None] | None) -> float:
@@ -97,10 +105,15 @@ def step_seconds(convert: Callable[[], None] | None) -> float:
 
 def beside() -> None:
     """Compares the step alone and beside each kind of work, in one run."""
+    cv2.setNumThreads(1)
     ways: dict[str, Callable[[], None] | None] = {
-        "nothing": None, "numpy": in_numpy, "numpy, augmented": augmented, "torch": in_torch
+        "nothing": None, "numpy": in_numpy, "numpy, augmented": augmented, "torch": in_torch,
+        "512 pixels, OpenCV alone": partial(large, 1),
+        "512 pixels, OpenCV in threads": partial(large, os.cpu_count() or 1),
     }  # fmt: skip
-    seconds = {name: step_seconds(convert) for name, convert in ways.items()}
+    # By turns, since the machine's speed changes.
+    turns = [{name: step_seconds(convert) for name, convert in ways.items()} for _ in range(3)]
+    seconds = {name: statistics.median(turn[name] for turn in turns) for name in ways}
     alone = seconds["nothing"]
     report(
         "loader", [{"thread does": n, "step s": s, "ratio": s / alone} for n, s in seconds.items()]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -381,6 +382,18 @@ def test_settings_that_no_clip_can_have_are_refused(values: dict[str, Any]) -> N
     (name,) = values
     with pytest.raises(RecipeError, match=f"data.{name}"):
         parse(Config, values, "data")
+
+
+def test_opencv_makes_no_threads_beside_the_training() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        batches = loader(FULL).iterate(0, 2)
+        next(batches)
+        batches.close()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
 
 
 # --- order ---------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ class Loader:
 
     def iterate(self, step: int, size: int, rank: int = 0, world: int = 1) -> Generator[Batch]:
         """Batches from `step` on, without end, the next two made ahead in a thread."""
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1, initializer=_no_threads_of_opencv) as pool:
             ahead: list[Future[Batch]] = []
             try:
                 while True:
@@ -306,6 +306,14 @@ class Loader:
         lists = self.dataset.labels, self.dataset.objects
         labels, objects = ({name: place for place, name in enumerate(names)} for names in lists)
         return labels, objects
+
+
+def _no_threads_of_opencv() -> None:
+    """For the whole process: on pictures of 512 pixels they and the training's would wait for each
+    other, and a step would take half as long again and more (`benchmarks/loader.py`)."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def _said(clip: Clip) -> Said:
