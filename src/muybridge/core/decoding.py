@@ -109,6 +109,10 @@ class Frame:
         if matrix == _UNSPECIFIED:
             matrix = _BT709 if raw.height >= _HIGH_DEFINITION else _BT601
         how = Interpolation.AREA if smaller else Interpolation.BICUBIC
+        if (height, width) == (raw.height, raw.width):
+            how = Interpolation.BILINEAR  # of the colour planes alone
+        else:
+            how |= Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
         scaled = self.scaler.reformat(
             raw,
             width=width,
@@ -116,7 +120,7 @@ class Frame:
             format="gray" if grey else "rgb24",
             src_colorspace=matrix,
             dst_color_range="JPEG",
-            interpolation=how | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+            interpolation=how,
             threads=1,
         )
         picture = np.asarray(scaled.to_ndarray(), np.uint8)

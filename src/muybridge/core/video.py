@@ -163,6 +163,8 @@ def encode(
         stream.width, stream.height = frames.shape[2], frames.shape[1]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
+        # Said, or large pictures would be taken for those of high definition, whose colours differ.
+        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601.value
         # No B-frames and no macroblock tree: both look ahead at half size, where x264 reads past a
         # small picture's edge, so that the bytes would differ by what its memory held before.
         stream.options = {
