@@ -92,9 +92,7 @@ def signature(frames: npt.NDArray[np.uint8], fps: float) -> Signature:
     import cv2
 
     greys = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
-    small = np.stack(
-        [cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for grey in greys]
-    )
+    small = np.stack([cv2.resize(g, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for g in greys])
     ends = np.arange(len(frames) + 1) * (RATE / fps)
     centres = np.arange(max(1, int(ends[-1] + 1e-6))) + 0.5
     away = np.clip(ends - centres[:, None], -1, 1)
@@ -160,9 +158,8 @@ def _found(signatures: Sequence[Signature], group: Index) -> Iterator[Pair]:
     sketch = _Sketch.of(signatures)
     for first, mirrored, others in _candidates(sketch):
         others = others[group[others] != group[first]]
-        likely = _moving_alike(sketch, first, others, mirrored)
         clip = _waves(signatures[first]) * (_MIRROR if mirrored else 1)
-        for second in likely.tolist():
+        for second in _moving_alike(sketch, first, others, mirrored).tolist():
             if group[first] == group[second]:
                 continue
             found = _compared(clip, _waves(signatures[second]))
@@ -279,17 +276,16 @@ def _compared(a: Float, b: Float) -> _Match | None:
         return _Match(margin, still, min(len(a), len(b)), False) if margin > 0 else None
     # All that follows needs no more than the products of any two samples.
     own_a, own_b, across = (x.astype(np.float64) for x in (a @ a.T, b @ b.T, a @ b.T))
-    best = None
-    for place, part in enumerate((0, 0.25, 0.5, 0.75)):
-        rows = _later(across, part)
-        own = _later(_later(own_a, part).T, part)
-        if not len(rows):
+    matches: list[_Match] = []
+    for part in (0, 0.25, 0.5, 0.75):
+        rows, own = _later(across, part), _later(_later(own_a, part).T, part)
+        if len(rows):
+            matches.append(_best(own, own_b, rows, False))
+            matches.append(_best(own, own_b[::-1, ::-1], rows[:, ::-1], True))
+        if max(matches).margin < _HOPELESS:
             break
-        matches = _best(own, own_b, rows, False), _best(own, own_b[::-1, ::-1], rows[:, ::-1], True)
-        best = max(*matches, *([best] if best else []))
-        if place == 0 and best.margin < _HOPELESS:
-            return None
-    return best if best is not None and best.margin > 0 else None
+    best = max(matches)
+    return best if best.margin > 0 else None
 
 
 def _best(own_a: Double, own_b: Double, across: Double, backwards: bool) -> _Match:
