@@ -60,7 +60,7 @@ def made(count: int, a_place: int) -> tuple[list[Signature], int]:
 
 
 def measure(count: int, a_place: int) -> None:
-    """Prints seconds of processor time, joined clips, excerpts and peak megabytes above those of the signatures."""
+    """Prints processor seconds, joined clips, excerpts, and megabytes needed at most."""
     signatures, excerpts = made(count, a_place)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.process_time()
