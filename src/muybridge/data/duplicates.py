@@ -7,6 +7,7 @@ excerpts of one footage agree from where the later begins to where the earlier e
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -91,9 +92,7 @@ def signature(frames: npt.NDArray[np.uint8], fps: float) -> Signature:
     import cv2
 
     greys = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
-    small = np.stack(
-        [cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for grey in greys]
-    )
+    small = np.stack([cv2.resize(g, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for g in greys])
     ends = np.arange(len(frames) + 1) * (RATE / fps)
     centres = np.arange(max(1, int(ends[-1] + 1e-6))) + 0.5
     away = np.clip(ends - centres[:, None], -1, 1)
@@ -154,28 +153,20 @@ def _join(group: Index, i: int, j: int) -> None:
         group[group == high] = low
 
 
-_HOW = {
-    (False, False): "copy", (True, False): "mirrored",
-    (False, True): "reversed", (True, True): "mirrored and reversed",
-}  # fmt: skip
-
-
 def _found(signatures: Sequence[Signature], group: Index) -> Iterator[Pair]:
     """Pairs across groups; it joins them in `group` as it goes."""
     sketch = _Sketch.of(signatures)
     for first, mirrored, others in _candidates(sketch):
         others = others[group[others] != group[first]]
-        if not len(others):
-            continue
-        likely = others[_moving_alike(sketch, first, others, mirrored)]
         clip = _waves(signatures[first]) * (_MIRROR if mirrored else 1)
-        for second in likely.tolist():
+        for second in _moving_alike(sketch, first, others, mirrored).tolist():
             if group[first] == group[second]:
                 continue
             found = _compared(clip, _waves(signatures[second]))
             if found is not None:
                 _join(group, first, second)
-                how = _HOW[mirrored, found.backwards]
+                words = ["mirrored"] * mirrored + ["reversed"] * found.backwards
+                how = " and ".join(words) or "copy"
                 yield Pair(first, second, how, min(found.likeness, 1.0), found.overlap / RATE)
 
 
@@ -223,27 +214,22 @@ def _candidates(sketch: _Sketch) -> Iterator[tuple[int, bool, Index]]:
         columns = held[clip_of[held] > begin]
         # A table of clips by clips, not of samples by samples: that is what bounds the memory.
         alike = np.zeros((2, _BLOCK, count), bool)
-        for others in _chunks(columns, _COLUMNS):
-            pictures = sketch.still[others]
-            for some in _chunks(rows, _ROWS):
-                even, odd = _products(sketch.still[some], pictures)
-                hits = np.flatnonzero(even + np.abs(odd) > _CANDIDATE_STILL)
-                even, odd = even.ravel()[hits], odd.ravel()[hits]
-                y = clip_of[some[hits // len(others)]] - begin
-                x = clip_of[others[hits % len(others)]]
-                for mirrored, likeness in enumerate((even + odd, even - odd)):
-                    near = likeness > _CANDIDATE_STILL
-                    alike[mirrored, y[near], x[near]] = True
+        corners = itertools.product(range(0, len(rows), _ROWS), range(0, len(columns), _COLUMNS))
+        for top, left in corners:
+            some, others = rows[top : top + _ROWS], columns[left : left + _COLUMNS]
+            even, odd = _products(sketch.still[some], sketch.still[others])
+            hits = np.flatnonzero(even + np.abs(odd) > _CANDIDATE_STILL)
+            even, odd = even.ravel()[hits], odd.ravel()[hits]
+            y = clip_of[some[hits // len(others)]] - begin
+            x = clip_of[others[hits % len(others)]]
+            for mirrored, likeness in enumerate((even + odd, even - odd)):
+                near = likeness > _CANDIDATE_STILL
+                alike[mirrored, y[near], x[near]] = True
         for first in range(begin, min(begin + _BLOCK, count)):
             for mirrored in (False, True):
                 later = np.flatnonzero(alike[int(mirrored), first - begin, first + 1 :])
                 if len(later):
                     yield first, mirrored, later + first + 1
-
-
-def _chunks(values: Index, size: int) -> Iterator[Index]:
-    for begin in range(0, len(values), size):
-        yield values[begin : begin + size]
 
 
 def _products(a: Float, b: Float) -> tuple[Float, Float]:
@@ -252,17 +238,16 @@ def _products(a: Float, b: Float) -> tuple[Float, Float]:
     Mirroring changes the sign of odd horizontal frequencies and nothing else, so that the sum of
     the two is the likeness to a clip, and their difference that to its mirror image.
     """
-    even = a[:, :_EVEN] @ b[:, :_EVEN].T
-    return even, a[:, _EVEN:] @ b[:, _EVEN:].T
+    return a[:, :_EVEN] @ b[:, :_EVEN].T, a[:, _EVEN:] @ b[:, _EVEN:].T
 
 
-def _moving_alike(
-    sketch: _Sketch, first: int, others: Index, mirrored: bool
-) -> npt.NDArray[np.bool_]:
-    """Which of the others change somewhere as the first does, forwards or backwards.
+def _moving_alike(sketch: _Sketch, first: int, others: Index, mirrored: bool) -> Index:
+    """Those that change somewhere as the first does, forwards or backwards.
 
-    Without it all clips of one place would be compared at every alignment.
+    Without this all clips of one place would be compared at every alignment.
     """
+    if not len(others):
+        return others
     starts = sketch.starts
     asked = np.arange(starts[first], starts[first + 1])[:: _ASKED // 2]
     lengths = starts[others + 1] - starts[others]
@@ -271,7 +256,7 @@ def _moving_alike(
     even, odd = _products(sketch.change[asked], sketch.change[held])
     most = np.maximum.reduceat(np.abs(even - odd if mirrored else even + odd).max(0), firsts)
     static = _static(sketch.movement[first], sketch.movement[others])
-    return np.asarray(static | (most > _CANDIDATE_CHANGE))
+    return others[static | (most > _CANDIDATE_CHANGE)]
 
 
 class _Match(NamedTuple):
@@ -291,17 +276,16 @@ def _compared(a: Float, b: Float) -> _Match | None:
         return _Match(margin, still, min(len(a), len(b)), False) if margin > 0 else None
     # All that follows needs no more than the products of any two samples.
     own_a, own_b, across = (x.astype(np.float64) for x in (a @ a.T, b @ b.T, a @ b.T))
-    best = None
-    for place, part in enumerate((0, 0.25, 0.5, 0.75)):
-        rows = _later(across, part)
-        own = _later(_later(own_a, part).T, part)
-        if not len(rows):
+    matches: list[_Match] = []
+    for part in (0, 0.25, 0.5, 0.75):
+        rows, own = _later(across, part), _later(_later(own_a, part).T, part)
+        if len(rows):
+            matches.append(_best(own, own_b, rows, False))
+            matches.append(_best(own, own_b[::-1, ::-1], rows[:, ::-1], True))
+        if max(matches).margin < _HOPELESS:
             break
-        matches = _best(own, own_b, rows, False), _best(own, own_b[::-1, ::-1], rows[:, ::-1], True)
-        best = max(*matches, *([best] if best else []))
-        if place == 0 and best.margin < _HOPELESS:
-            return None
-    return best if best is not None and best.margin > 0 else None
+    best = max(matches)
+    return best if best.margin > 0 else None
 
 
 def _best(own_a: Double, own_b: Double, across: Double, backwards: bool) -> _Match:
@@ -315,13 +299,10 @@ def _best(own_a: Double, own_b: Double, across: Double, backwards: bool) -> _Mat
     least = MOVING_LIKENESS + CHANCE / length**2
     if min(n, m) >= LEAST_OVERLAP:
         apart = max(2, n * m // _SEGMENTS)
-        i = np.arange(0, n - LEAST_OVERLAP + 1, apart)
-        j = np.arange(m - LEAST_OVERLAP + 1)
-        seconds = np.repeat(i, len(j))
-        begin = np.concatenate([begin, seconds])
-        lags = np.concatenate([lags, seconds - np.tile(j, len(i))])
-        length = np.concatenate([length, np.full(len(seconds), LEAST_OVERLAP)])
-        least = np.concatenate([least, np.full(len(seconds), SECOND_LIKENESS)])
+        i, j = np.mgrid[: n - LEAST_OVERLAP + 1 : apart, : m - LEAST_OVERLAP + 1]
+        begin, lags = np.append(begin, i), np.append(lags, i - j)
+        length = np.append(length, np.full(i.size, LEAST_OVERLAP))
+        least = np.append(least, np.full(i.size, SECOND_LIKENESS))
     still, moving = _likeness(own_a, own_b, across, begin, begin - lags, length)
     # As shares of what is possible: either may be what decides between two alignments.
     margin = (moving - least) / np.maximum(1 - least, 0.01)
@@ -336,14 +317,9 @@ def _likeness(
 ) -> tuple[Double, Double]:
     """Correlation of two clips' mean pictures, and of the change from them, over some stretches."""
     a, b = (begin_a, begin_a + length), (begin_b, begin_b + length)
-    common, level_a, level_b = (
-        _block(table, rows, columns) / length**2
-        for table, rows, columns in ((across, a, b), (own_a, a, a), (own_b, b, b))
-    )
-    both, square_a, square_b = (
-        _diagonal(table, rows, columns) / length
-        for table, rows, columns in ((across, a, b), (own_a, a, a), (own_b, b, b))
-    )
+    places = (across, a, b), (own_a, a, a), (own_b, b, b)
+    common, level_a, level_b = (_block(*place) / length**2 for place in places)
+    both, square_a, square_b = (_diagonal(*place) / length for place in places)
     change = (square_a - level_a) * (square_b - level_b)
     return (
         common / np.sqrt(np.maximum(level_a * level_b, _FLAT**4)),
@@ -371,11 +347,10 @@ def _diagonal(table: Double, rows: tuple[Index, Index], columns: tuple[Index, In
     return np.asarray(sums[rows[1], along] - sums[rows[0], along])
 
 
-def _later(table: Double, part: float) -> Double:
-    """Rows between the rows, `part` of a sample later, by Catmull and Rom's cubic; one row less."""
-    if part == 0:
+def _later(table: Double, t: float) -> Double:
+    """Rows between the rows, `t` of a sample later, by Catmull and Rom's cubic; one row less."""
+    if t == 0:
         return table
-    t = part
     longer = np.concatenate([table[:1], table, table[-1:]])
     before, beyond = t * (t * (2 - t) - 1) / 2, t * t * (t - 1) / 2
     here, after = t * t * (3 * t - 5) / 2 + 1, t * (t * (4 - 3 * t) + 1) / 2
