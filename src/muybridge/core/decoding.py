@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 Frames = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
-# From this height on, colours that a file does not name are those of high definition.
-_HIGH_DEFINITION = 720
-_UNSPECIFIED, _BT709, _BT601 = 2, 1, 5
+# From this height or width on, colours that a file does not name are those of high definition.
+_HIGH, _WIDE = 720, 1280
+_BT709, _BT601 = 1, 5
+# Colour spaces that FFmpeg's scaler knows; it refuses the others, which footage hardly ever names.
+_KNOWN = frozenset((_BT709, 4, _BT601, 6, 7, 9))
 # What no camera makes and no machine should try: headers that lie ask for such pictures.
 LARGEST = 16384 * 16384 // 4
 
@@ -106,8 +109,8 @@ class Frame:
         raw = self.raw
         smaller = height * width < raw.height * raw.width
         matrix = raw.colorspace
-        if matrix == _UNSPECIFIED:
-            matrix = _BT709 if raw.height >= _HIGH_DEFINITION else _BT601
+        if matrix not in _KNOWN:
+            matrix = _BT709 if raw.height >= _HIGH or raw.width >= _WIDE else _BT601
         how = Interpolation.AREA if smaller else Interpolation.BICUBIC
         if (height, width) == (raw.height, raw.width):
             how = Interpolation.BILINEAR  # of the colour planes alone
@@ -119,6 +122,7 @@ class Frame:
             height=height,
             format="gray" if grey else "rgb24",
             src_colorspace=matrix,
+            dst_colorspace=matrix,
             dst_color_range="JPEG",
             interpolation=how,
             threads=1,
@@ -188,8 +192,10 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def _stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
+    from av.stream import Disposition
+
     # A cover picture of a sound file is a video stream too, of one frame.
-    found = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition)]
+    found = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not found:
         raise DataError(f"{path} holds no picture", "it may be sound only")
     stream = found[0]
@@ -227,7 +233,7 @@ def frames(path: Path) -> Iterator[Frame]:
         step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         progressive = _Deinterlacer()
         for damaged, raw, clock in _timed(_decoded(container, stream)):
-            for frame in progressive(raw):
+            for bad, frame in progressive(damaged, raw):
                 _check_size(frame.width, frame.height, path)
                 count = getattr(frame, clock)
                 if count is None or frame.time_base is None:
@@ -237,7 +243,7 @@ def frames(path: Path) -> Iterator[Frame]:
                 first = seconds if first is None else first
                 if seconds - first > last:
                     last = seconds - first
-                    yield Frame(last, damaged or frame.is_corrupt, frame, scaler, aspect)
+                    yield Frame(last, bad, frame, scaler, aspect)
 
 
 def _timed(
@@ -290,29 +296,49 @@ def _decoded(
         for frame in made:
             if frame.key_frame and not packet.is_corrupt:
                 damaged = False
+            damaged |= frame.is_corrupt
             yield damaged, frame
     yield damaged, None
 
 
 class _Deinterlacer:
-    """Passes frames on; from the first interlaced one on, through FFmpeg's bwdif."""
+    """Passes frames on, each with whether it is damaged; from the first interlaced one on, through
+    FFmpeg's bwdif, which gives a frame when it has seen the next."""
 
     def __init__(self) -> None:
-        self.graph: av.filter.Graph | None = None
+        self._graph: av.filter.Graph | None = None
+        self._form: object = None
+        self._marks: deque[bool] = deque()
 
-    def __call__(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+    def __call__(
+        self, damaged: bool, frame: av.VideoFrame | None
+    ) -> list[tuple[bool, av.VideoFrame]]:
+        if frame is None:
+            return self._push(None)
+        made: list[tuple[bool, av.VideoFrame]] = []
+        form = (frame.width, frame.height, frame.format.name)
+        if self._form not in (None, form):  # a graph is for one size
+            made = self._push(None)
+            self._graph = self._form = None
+        if self._graph is None:
+            if not frame.interlaced_frame:
+                return [*made, (damaged, frame)]
+            self._graph, self._form = _bwdif(frame), form
+        self._marks.append(damaged)
+        return made + self._push(frame)
+
+    def _push(self, frame: av.VideoFrame | None) -> list[tuple[bool, av.VideoFrame]]:
         import av
 
-        if self.graph is None:
-            if frame is None or not frame.interlaced_frame:
-                return [] if frame is None else [frame]
-            self.graph = _bwdif(frame)
+        made: list[tuple[bool, av.VideoFrame]] = []
+        if self._graph is None:
+            return made
         with contextlib.suppress(av.error.EOFError):
-            self.graph.push(frame)
-        made: list[av.VideoFrame] = []
+            self._graph.push(frame)
         with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
             while True:
-                made.append(self.graph.vpull())
+                passed = self._graph.vpull()
+                made.append((self._marks.popleft(), passed))
         return made
 
 
@@ -347,8 +373,9 @@ def sample(path: Path, count: int, use: Callable[[Frame], None]) -> None:
 
     with opened(path) as container:
         stream = _stream(container, path)
+        _check_size(stream.codec_context.width, stream.codec_context.height, path)
         aspect, scaler = _aspect(stream), VideoReformatter()
-        length = container.duration or 0
+        length, first = container.duration or 0, None
         seen: set[int] = set()
         for index in range(count):
             try:
@@ -359,6 +386,7 @@ def sample(path: Path, count: int, use: Callable[[Frame], None]) -> None:
                 raw = None
             if raw is not None and raw.pts not in seen:
                 seen.add(raw.pts or 0)
-                use(Frame(raw.time or 0.0, raw.is_corrupt, raw, scaler, aspect))
+                first = raw.time or 0.0 if first is None else first
+                use(Frame((raw.time or 0.0) - first, raw.is_corrupt, raw, scaler, aspect))
             if not length:
                 return
