@@ -32,10 +32,11 @@ DIM = 0.1
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
 SAME_EDGES = 0.35
-# Share of the way between the ends of a dissolve that has to be straight, and its size, grey levels.
-STRAIGHT, FAR = 0.62, 10.0
-LONGEST = 2.8
-"""Seconds. Slower dissolves are not looked for."""
+# Of a dissolve: how straight its way is and how far it leads (grey levels), and how much of the
+# loss of detail that mixing costs is there. All of a steady mixture of two still pictures is 1.
+STRAIGHT, FAR, FAINT = 0.45, 10.0, 0.65
+# Seconds: slower dissolves are not looked for; shorter blank stretches inside a shot are flicker.
+LONGEST, FLICKER = 2.8, 0.75
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class _Frames:
         self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
         self.pace = float(np.median(np.diff(times)))
         self._edges: dict[int, Real] = {}
+        self._detail: dict[int, Real] = {}
 
     def __len__(self) -> int:
         return len(self.thumbs)
@@ -161,6 +163,13 @@ class _Frames:
             both = np.stack([cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)])
             self._edges[index] = both.ravel() / (float(np.linalg.norm(both)) + 1e-3)
         return self._edges[index]
+
+    def detail(self, index: int) -> Real:
+        """What a blur takes away."""
+        if index not in self._detail:
+            picture = self.small[index]
+            self._detail[index] = (picture - cv2.GaussianBlur(picture, (0, 0), 1.5)).ravel()
+        return self._detail[index]
 
     def linked(self, first: int, second: int, like: float) -> bool:
         """Whether two frames show one scene.
@@ -228,6 +237,8 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
             middle = (first + last) / 2
             if any(a <= middle <= b or first <= (a + b) / 2 <= last for a, b in taken):
                 continue
+            if _loss(frames, first, last) < FAINT:
+                continue
             if not _leads_elsewhere(frames, first, last, begin, end):
                 continue
             first, last = _fitted(frames, first, last, begin, end)
@@ -274,10 +285,26 @@ def _squared(pictures: Real, reach: int) -> dict[int, Real]:
     }
 
 
+def _loss(frames: _Frames, first: int, last: int) -> float:
+    """How much less detail there is between two frames than at them, 1 for a steady mixture.
+
+    Of unlike pictures mixed in shares s and 1 - s, s^2 and (1 - s)^2 of the detail's power is left,
+    whatever moves in them; on the way of a camera nearly all is.
+    """
+    one, other = frames.detail(first), frames.detail(last)
+    share = np.arange(1, last - first) / (last - first)
+    power = np.array([frames.detail(i) @ frames.detail(i) for i in range(first + 1, last)])
+    whole = (1 - share) * (one @ one) + share * (other @ other)
+    mixed = share * (1 - share) * (one @ one + other @ other - 2 * one @ other)
+    return float((whole - power).sum() / (mixed.sum() + 1e-6))
+
+
 def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
     """Whether nothing links the two ends of a straight way, nor what lies around them."""
     if frames.blank[first] or frames.blank[last]:
-        return not (frames.blank[first] and frames.blank[last])
+        return not (frames.blank[first] and frames.blank[last]) and not _flickers(
+            frames, first, last
+        )
     dim = frames.contrast[first] / frames.contrast[last]
     # A short fade may skip black itself: its darkest frame is beside the next shot's.
     if (first <= begin + 1 and begin and dim < 0.3) or (
@@ -288,6 +315,18 @@ def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: in
     before = np.array([i for i in (first, first - 2, first - reach) if i >= begin])
     after = np.array([i for i in (last, last + 2, last + reach) if i < end])
     return not frames.bridged(before, after, LIKE_ALONE)
+
+
+def _flickers(frames: _Frames, first: int, last: int) -> bool:
+    """Whether a way out of or into blank frames has its own shot close beyond them."""
+    shown = last if frames.blank[first] else first
+    step = -1 if frames.blank[first] else 1
+    edge = other = first if frames.blank[first] else last
+    while 0 <= other < len(frames) and frames.blank[other]:
+        other += step
+    if not 0 <= other < len(frames) or abs(frames.times[other] - frames.times[edge]) > FLICKER:
+        return False
+    return frames.linked(shown, other, LIKE_ALONE)
 
 
 def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tuple[int, int]:
@@ -303,18 +342,18 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     while frames.blank[last] and not frames.blank[last:high].all():
         high -= 1
     pictures = frames.small[low:high].reshape(high - low, -1)
-    for _ in range(2):
+    for slack in (1.0, 1.3):
         way = pictures[last - low] - pictures[first - low]
         share = (pictures - pictures[first - low]) @ way / (way @ way)
-        first, last = (low + i for i in _ramp(share.astype(np.float64)))
+        first, last = (low + i for i in _ramp(share.astype(np.float64), slack))
     return max(begin, first), min(end, last + 1)
 
 
-def _ramp(values: npt.NDArray[np.float64]) -> tuple[int, int]:
+def _ramp(values: npt.NDArray[np.float64], slack: float) -> tuple[int, int]:
     """The last value before the rise and the first after it.
 
-    Of all ramps between two levels that leave little more than the best one does, the longest:
-    motion in the shots blurs the ends, and a mixed frame in a clip is worse than one frame less.
+    Of all ramps between two levels that leave up to `slack` times what the best one leaves, the
+    longest: motion in the shots blurs the ends, and a mixed frame in a clip is worse than one less.
     """
     count = len(values)
     step = max(1, count // 64)
@@ -328,7 +367,7 @@ def _ramp(values: npt.NDArray[np.float64]) -> tuple[int, int]:
         left = np.square(values - values.mean()).sum() - np.square(rise @ values) / size
         fits.append(np.stack([left, lasts - first, np.full(len(lasts), first)], 1))
     every = np.concatenate(fits)
-    good = every[every[:, 0] <= 1.3 * every[:, 0].min() + count * 0.01**2]
+    good = every[every[:, 0] <= slack * every[:, 0].min() + (slack > 1) * count * 0.01**2]
     _, length, first = good[good[:, 1].argmax()].astype(int)
     return int(first), int(first + length)
 
