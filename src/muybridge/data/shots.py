@@ -330,11 +330,16 @@ def _flickers(frames: _Frames, first: int, last: int) -> bool:
 
 
 def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tuple[int, int]:
-    """The stretch that a ramp between two levels fits best: its first frame and the one after it.
+    """The stretch over which one shot's share of the picture and its detail go as in a mixture.
 
-    Two rounds, the second with the ends that the first has found.
+    Two rounds, the second with the ends that the first has found. Of all stretches that explain
+    nearly as much as the best one the longest is taken: a mixed frame in a clip is worse than one
+    frame less.
+
+    Returns:
+        Its first frame and the one after it, both rather a frame too far out.
     """
-    room = max(3, (last - first) * 3 // 4)
+    room = max(4, last - first)
     low, high = max(begin, first - room), min(end, last + room + 1)
     # Beyond black there is another fade.
     while frames.blank[first] and not frames.blank[low:first].all():
@@ -342,34 +347,38 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     while frames.blank[last] and not frames.blank[last:high].all():
         high -= 1
     pictures = frames.small[low:high].reshape(high - low, -1)
-    for slack in (1.0, 1.3):
+    power = np.array([frames.detail(i) @ frames.detail(i) for i in range(low, high)], np.float64)
+    for slack in (1.0, 1.1):
         way = pictures[last - low] - pictures[first - low]
-        share = (pictures - pictures[first - low]) @ way / (way @ way)
-        first, last = (low + i for i in _ramp(share.astype(np.float64), slack))
+        share = ((pictures - pictures[first - low]) @ way / (way @ way)).astype(np.float64)
+        fits = _ramps(share, power / power.mean())
+        good = fits[fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / share.var()]
+        _, begun, length = good[good[:, 2].argmax()].astype(int)
+        first, last = low + int(begun), low + int(begun + length)
     return max(begin, first), min(end, last + 1)
 
 
-def _ramp(values: npt.NDArray[np.float64], slack: float) -> tuple[int, int]:
-    """The last value before the rise and the first after it.
+def _ramps(share: Times, power: Times) -> Times:
+    """Every ramp from one shot to the next: (what it leaves unexplained, its begin, its length).
 
-    Of all ramps between two levels that leave up to `slack` times what the best one leaves, the
-    longest: motion in the shots blurs the ends, and a mixed frame in a clip is worse than one less.
+    With the ramp r, `share` should be a + b r and `power` c (1 - r)^2 + d r^2.
     """
-    count = len(values)
+    count = len(share)
     step = max(1, count // 64)
-    place = np.arange(count)
-    fits = []
-    for first in range(0, count - 1, step):
-        lasts = np.arange(first + 1, count, step)
-        rise = np.clip((place - first) / (lasts - first)[:, None], 0, 1)
-        rise -= rise.mean(1, keepdims=True)
-        size = np.square(rise).sum(1)
-        left = np.square(values - values.mean()).sum() - np.square(rise @ values) / size
-        fits.append(np.stack([left, lasts - first, np.full(len(lasts), first)], 1))
-    every = np.concatenate(fits)
-    good = every[every[:, 0] <= slack * every[:, 0].min() + (slack > 1) * count * 0.01**2]
-    _, length, first = good[good[:, 1].argmax()].astype(int)
-    return int(first), int(first + length)
+    place, fits = np.arange(count), []
+    spread = np.square(share - share.mean()).sum(), np.square(power - power.mean()).sum()
+    for begun in range(0, count - 1, step):
+        lengths = np.arange(1, count - begun, step)
+        ramp = np.clip((place - begun) / lengths[:, None], 0, 1)
+        rise = ramp - ramp.mean(1, keepdims=True)
+        left = spread[0] - np.square(rise @ share) / np.square(rise).sum(1)
+        out, in_ = (1 - ramp) ** 2, ramp**2
+        oo, ii, oi = np.square(out).sum(1), np.square(in_).sum(1), (out * in_).sum(1)
+        op, ip = out @ power, in_ @ power
+        told = (ii * op**2 - 2 * oi * op * ip + oo * ip**2) / (oo * ii - oi**2)
+        unexplained = left / spread[0] + (power @ power - told) / (spread[1] + 1e-9)
+        fits.append(np.stack([unexplained, np.full(len(lengths), begun), lengths], 1))
+    return np.concatenate(fits)
 
 
 def _joined(found: list[Boundary], blank: npt.NDArray[Any]) -> list[Boundary]:
