@@ -9,10 +9,12 @@ motion bends that line, mixing does not.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -37,6 +39,9 @@ SAME_EDGES = 0.35
 STRAIGHT, FAR, FAINT = 0.45, 10.0, 0.65
 # Seconds: slower dissolves are not looked for; shorter blank stretches inside a shot are flicker.
 LONGEST, FLICKER = 2.8, 0.75
+PIECE, MARGIN = 4000, 400  # frames
+# For disorder: grey levels from one frame to the next, and the share of the way that is left.
+MOVING, SMOOTHER = 1.0, 0.9
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,15 @@ def boundaries(thumbs: Thumbs, times: Times) -> list[Boundary]:
     if times.shape != thumbs.shape[:1]:
         raise ValueError(f"{len(thumbs)} frames have times of shape {times.shape}")
     kept = _distinct(thumbs)
-    if len(kept) < 3:
-        return []
-    frames = _Frames(thumbs[kept], times[kept])
-    found = list(_cuts(frames))
-    found += list(_gradual(frames, found))
-    joined = _joined(found, frames.blank)
+    found: list[Boundary] = []
+    # Piece by piece, so that an hour of footage takes no more memory than some minutes do.
+    for begin in range(0, len(kept), PIECE):
+        low, high = max(0, begin - MARGIN), min(len(kept), begin + PIECE + MARGIN)
+        for b in _in_piece(_Frames(thumbs[kept[low:high]], times[kept[low:high]])):
+            if begin <= low + (b.first + b.last) / 2 < begin + PIECE:
+                found.append(Boundary(low + b.first, low + b.last, b.kind))
     ends = np.append(kept, len(thumbs))
-    return [Boundary(int(ends[b.first]), int(ends[b.last]), b.kind) for b in joined]
+    return [Boundary(int(ends[b.first]), int(ends[b.last]), b.kind) for b in _joined(found)]
 
 
 def disorder(thumbs: Thumbs) -> float:
@@ -109,15 +115,9 @@ def disorder(thumbs: Thumbs) -> float:
     return float((swapped < SMOOTHER * as_is)[moving].mean())
 
 
-# Grey levels from one frame to the next, at half size; and the share of the way that is left.
-MOVING, SMOOTHER = 1.0, 0.9
-
-
 def _check(thumbs: Thumbs) -> None:
     if thumbs.ndim != 4 or thumbs.shape[1:] != (36, 64, 3) or thumbs.dtype != np.uint8:
-        raise ValueError(
-            f"thumbnails are uint8 (n, 36, 64, 3), not {thumbs.dtype} {thumbs.shape}"
-        )
+        raise ValueError(f"thumbnails are uint8 (n, 36, 64, 3), not {thumbs.dtype} {thumbs.shape}")
 
 
 def _apart(first: Thumbs, second: Thumbs) -> float:
@@ -148,9 +148,8 @@ class _Frames:
         self.small = _halved(thumbs)
         self.contrast = self.small.mean(3).reshape(len(thumbs), -1).std(1)
         self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
-        self.pace = float(np.median(np.diff(times)))
+        self.pace = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
         self._edges: dict[int, Real] = {}
-        self._detail: dict[int, Real] = {}
 
     def __len__(self) -> int:
         return len(self.thumbs)
@@ -161,15 +160,20 @@ class _Frames:
             luma = cv2.cvtColor(self.thumbs[index], cv2.COLOR_RGB2GRAY)
             soft = cv2.GaussianBlur(luma, (7, 7), 1.0)
             both = np.stack([cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)])
-            self._edges[index] = both.ravel() / (float(np.linalg.norm(both)) + 1e-3)
+            length = float(np.linalg.norm(both)) + 1e-3
+            self._edges[index] = np.asarray(both.ravel() / length, np.float32)
         return self._edges[index]
 
-    def detail(self, index: int) -> Real:
-        """What a blur takes away."""
-        if index not in self._detail:
-            picture = self.small[index]
-            self._detail[index] = (picture - cv2.GaussianBlur(picture, (0, 0), 1.5)).ravel()
-        return self._detail[index]
+    @functools.cached_property
+    def detail(self) -> Real:
+        """What a blur takes away, (n, values)."""
+        blurred = np.stack([cv2.GaussianBlur(picture, (0, 0), 1.5) for picture in self.small])
+        return np.asarray((self.small - blurred).reshape(len(self), -1), np.float32)
+
+    @functools.cached_property
+    def power(self) -> Times:
+        """Of the detail, (n,)."""
+        return np.asarray(np.square(self.detail).sum(1), np.float64)
 
     def linked(self, first: int, second: int, like: float) -> bool:
         """Whether two frames show one scene.
@@ -194,15 +198,22 @@ class _Frames:
         return any(self.linked(i, j, like) for j in after for i in before)
 
 
+def _in_piece(frames: _Frames) -> list[Boundary]:
+    """Boundaries between frames, by their places there."""
+    if len(frames) < 3:
+        return []
+    cuts = list(_cuts(frames))
+    return _joined([*cuts, *_gradual(frames, cuts)])
+
+
 # --- cuts ----------------------------------------------------------------------------------------
 
 
 def _cuts(frames: _Frames) -> Iterator[Boundary]:
     """Large changes over which nothing is linked."""
     shown = np.flatnonzero(~frames.blank)
-    change = np.array(
-        [0.0] + [_apart(frames.thumbs[i], frames.thumbs[j]) for i, j in zip(shown, shown[1:])]
-    )
+    pairs = itertools.pairwise(shown)
+    change = np.array([0.0] + [_apart(frames.thumbs[i], frames.thumbs[j]) for i, j in pairs])
     beside = np.pad(change, 2)
     beside = np.max([beside[:-4], beside[1:-3], beside[3:-1], beside[4:]], axis=0)
     alone = change / (1 + beside)
@@ -242,6 +253,10 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
             if not _leads_elsewhere(frames, first, last, begin, end):
                 continue
             first, last = _fitted(frames, first, last, begin, end)
+            while first > 0 and frames.blank[first - 1]:
+                first -= 1
+            while last < len(frames) and frames.blank[last]:
+                last += 1
             taken.append((first, last))
             yield Boundary(first, last, "dissolve")
         begin = cut.first
@@ -268,21 +283,27 @@ def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
                 bend += whole - apart[j][: count - width] - apart[width - j][j : count - width + j]
             share = np.arange(1, width) / width
             straight = bend / (2 * (share * (1 - share)).sum() * (whole + 4))
-            for a in np.flatnonzero((straight > STRAIGHT) & (whole > FAR**2)):
-                last = min((a + width + 1) * stride, end - begin) - 1
-                if frames.times[begin + last] - frames.times[begin + a * stride] < LONGEST + 0.3:
-                    score = float(straight[a] * whole[a])
-                    found.append((score, begin + int(a) * stride, begin + int(last)))
+            for a in np.flatnonzero((straight > STRAIGHT) & (whole > FAR**2)).tolist():
+                first, last = begin + a * stride, min(begin + (a + width + 1) * stride, end) - 1
+                if frames.times[last] - frames.times[first] < LONGEST + 0.3:
+                    found.append((float(straight[a] * whole[a]), first, last))
         stride *= 2
     return [(first, last) for _, first, last in sorted(found, reverse=True)]
 
 
-def _squared(pictures: Real, reach: int) -> dict[int, Real]:
-    """Mean squared difference of pictures (n, values) `gap` apart, n - gap each, for every gap."""
-    return {
-        gap: np.square(pictures[gap:] - pictures[:-gap]).mean(1)
-        for gap in range(1, min(reach, len(pictures) - 1) + 1)
-    }
+def _squared(pictures: Real, reach: int) -> list[Real]:
+    """Mean squared difference of pictures (n, values) 0 to `reach` apart; row g has n - g of them."""
+    pictures = pictures - pictures.mean(0)
+    power, rows = np.square(pictures).sum(1), 32
+    apart = [np.empty(max(0, len(pictures) - gap), np.float32) for gap in range(reach + 1)]
+    for begin in range(0, len(pictures), rows):
+        near = slice(begin, begin + rows + reach)
+        table = power[begin : begin + rows, None] + power[near]
+        table -= 2 * pictures[begin : begin + rows] @ pictures[near].T
+        for gap, row in enumerate(apart):
+            line = np.diagonal(table, gap)[: len(row) - begin]
+            row[begin : begin + len(line)] = line / pictures.shape[1]
+    return apart
 
 
 def _loss(frames: _Frames, first: int, last: int) -> float:
@@ -291,12 +312,12 @@ def _loss(frames: _Frames, first: int, last: int) -> float:
     Of unlike pictures mixed in shares s and 1 - s, s^2 and (1 - s)^2 of the detail's power is left,
     whatever moves in them; on the way of a camera nearly all is.
     """
-    one, other = frames.detail(first), frames.detail(last)
+    one, other = frames.power[first], frames.power[last]
+    common = float(frames.detail[first] @ frames.detail[last])
     share = np.arange(1, last - first) / (last - first)
-    power = np.array([frames.detail(i) @ frames.detail(i) for i in range(first + 1, last)])
-    whole = (1 - share) * (one @ one) + share * (other @ other)
-    mixed = share * (1 - share) * (one @ one + other @ other - 2 * one @ other)
-    return float((whole - power).sum() / (mixed.sum() + 1e-6))
+    whole = (1 - share) * one + share * other
+    mixed = share * (1 - share) * (one + other - 2 * common)
+    return float((whole - frames.power[first + 1 : last]).sum() / (mixed.sum() + 1e-6))
 
 
 def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
@@ -347,11 +368,11 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     while frames.blank[last] and not frames.blank[last:high].all():
         high -= 1
     pictures = frames.small[low:high].reshape(high - low, -1)
-    power = np.array([frames.detail(i) @ frames.detail(i) for i in range(low, high)], np.float64)
+    power = frames.power[low:high] / frames.power[low:high].mean()
     for slack in (1.0, 1.1):
         way = pictures[last - low] - pictures[first - low]
         share = ((pictures - pictures[first - low]) @ way / (way @ way)).astype(np.float64)
-        fits = _ramps(share, power / power.mean())
+        fits = _ramps(share, power)
         good = fits[fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / share.var()]
         _, begun, length = good[good[:, 2].argmax()].astype(int)
         first, last = low + int(begun), low + int(begun + length)
@@ -381,16 +402,11 @@ def _ramps(share: Times, power: Times) -> Times:
     return np.concatenate(fits)
 
 
-def _joined(found: list[Boundary], blank: npt.NDArray[Any]) -> list[Boundary]:
-    """Boundaries in order; a fade takes in the blank frames beside it, those that touch are one."""
+def _joined(found: list[Boundary]) -> list[Boundary]:
+    """Boundaries in order; those that touch are one."""
     joined: list[Boundary] = []
     for boundary in sorted(found, key=lambda b: (b.first, b.last)):
         first, last = boundary.first, boundary.last
-        if first < last:
-            while first > 0 and blank[first - 1]:
-                first -= 1
-            while last < len(blank) and blank[last]:
-                last += 1
         if joined and first <= joined[-1].last:
             first, last = joined[-1].first, max(last, joined.pop().last)
         joined.append(Boundary(first, last, "cut" if first == last else "dissolve"))
