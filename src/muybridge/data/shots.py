@@ -9,10 +9,12 @@ motion bends that line, mixing does not.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -32,10 +34,14 @@ DIM = 0.1
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
 SAME_EDGES = 0.35
-# Share of the way between the ends of a dissolve that has to be straight, and its size, grey levels.
-STRAIGHT, FAR = 0.62, 10.0
-LONGEST = 2.8
-"""Seconds. Slower dissolves are not looked for."""
+# Of a dissolve: how straight its way is and how far it leads (grey levels), and how much of the
+# loss of detail that mixing costs is there. All of a steady mixture of two still pictures is 1.
+STRAIGHT, FAR, FAINT = 0.45, 10.0, 0.65
+# Seconds: slower dissolves are not looked for; shorter blank stretches inside a shot are flicker.
+LONGEST, FLICKER = 2.8, 0.75
+PIECE, MARGIN = 4000, 400  # frames
+# For disorder: grey levels from one frame to the next, and the share of the way that is left.
+MOVING, SMOOTHER = 1.0, 0.9
 
 
 @dataclass(frozen=True)
@@ -73,14 +79,15 @@ def boundaries(thumbs: Thumbs, times: Times) -> list[Boundary]:
     if times.shape != thumbs.shape[:1]:
         raise ValueError(f"{len(thumbs)} frames have times of shape {times.shape}")
     kept = _distinct(thumbs)
-    if len(kept) < 3:
-        return []
-    frames = _Frames(thumbs[kept], times[kept])
-    found = list(_cuts(frames))
-    found += list(_gradual(frames, found))
-    joined = _joined(found, frames.blank)
+    found: list[Boundary] = []
+    # Piece by piece, so that an hour of footage takes no more memory than some minutes do.
+    for begin in range(0, len(kept), PIECE):
+        low, high = max(0, begin - MARGIN), min(len(kept), begin + PIECE + MARGIN)
+        for b in _in_piece(_Frames(thumbs[kept[low:high]], times[kept[low:high]])):
+            if begin <= low + (b.first + b.last) / 2 < begin + PIECE:
+                found.append(Boundary(low + b.first, low + b.last, b.kind))
     ends = np.append(kept, len(thumbs))
-    return [Boundary(int(ends[b.first]), int(ends[b.last]), b.kind) for b in joined]
+    return [Boundary(int(ends[b.first]), int(ends[b.last]), b.kind) for b in _joined(found)]
 
 
 def disorder(thumbs: Thumbs) -> float:
@@ -106,10 +113,6 @@ def disorder(thumbs: Thumbs) -> float:
     if moving.sum() < 6:
         return 0.0
     return float((swapped < SMOOTHER * as_is)[moving].mean())
-
-
-# Grey levels from one frame to the next, at half size; and the share of the way that is left.
-MOVING, SMOOTHER = 1.0, 0.9
 
 
 def _check(thumbs: Thumbs) -> None:
@@ -145,7 +148,7 @@ class _Frames:
         self.small = _halved(thumbs)
         self.contrast = self.small.mean(3).reshape(len(thumbs), -1).std(1)
         self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
-        self.pace = float(np.median(np.diff(times)))
+        self.pace = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
         self._edges: dict[int, Real] = {}
 
     def __len__(self) -> int:
@@ -157,8 +160,20 @@ class _Frames:
             luma = cv2.cvtColor(self.thumbs[index], cv2.COLOR_RGB2GRAY)
             soft = cv2.GaussianBlur(luma, (7, 7), 1.0)
             both = np.stack([cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)])
-            self._edges[index] = both.ravel() / (float(np.linalg.norm(both)) + 1e-3)
+            length = float(np.linalg.norm(both)) + 1e-3
+            self._edges[index] = np.asarray(both.ravel() / length, np.float32)
         return self._edges[index]
+
+    @functools.cached_property
+    def detail(self) -> Real:
+        """What a blur takes away, (n, values)."""
+        blurred = np.stack([cv2.GaussianBlur(picture, (0, 0), 1.5) for picture in self.small])
+        return np.asarray((self.small - blurred).reshape(len(self), -1), np.float32)
+
+    @functools.cached_property
+    def power(self) -> Times:
+        """Of the detail, (n,)."""
+        return np.asarray(np.square(self.detail).sum(1), np.float64)
 
     def linked(self, first: int, second: int, like: float) -> bool:
         """Whether two frames show one scene.
@@ -183,15 +198,22 @@ class _Frames:
         return any(self.linked(i, j, like) for j in after for i in before)
 
 
+def _in_piece(frames: _Frames) -> list[Boundary]:
+    """Boundaries between frames, by their places there."""
+    if len(frames) < 3:
+        return []
+    cuts = list(_cuts(frames))
+    return _joined([*cuts, *_gradual(frames, cuts)])
+
+
 # --- cuts ----------------------------------------------------------------------------------------
 
 
 def _cuts(frames: _Frames) -> Iterator[Boundary]:
     """Large changes over which nothing is linked."""
     shown = np.flatnonzero(~frames.blank)
-    change = np.array(
-        [0.0] + [_apart(frames.thumbs[i], frames.thumbs[j]) for i, j in zip(shown, shown[1:])]
-    )
+    pairs = itertools.pairwise(shown)
+    change = np.array([0.0] + [_apart(frames.thumbs[i], frames.thumbs[j]) for i, j in pairs])
     beside = np.pad(change, 2)
     beside = np.max([beside[:-4], beside[1:-3], beside[3:-1], beside[4:]], axis=0)
     alone = change / (1 + beside)
@@ -226,9 +248,15 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
             middle = (first + last) / 2
             if any(a <= middle <= b or first <= (a + b) / 2 <= last for a, b in taken):
                 continue
+            if _loss(frames, first, last) < FAINT:
+                continue
             if not _leads_elsewhere(frames, first, last, begin, end):
                 continue
             first, last = _fitted(frames, first, last, begin, end)
+            while first > 0 and frames.blank[first - 1]:
+                first -= 1
+            while last < len(frames) and frames.blank[last]:
+                last += 1
             taken.append((first, last))
             yield Boundary(first, last, "dissolve")
         begin = cut.first
@@ -255,27 +283,49 @@ def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
                 bend += whole - apart[j][: count - width] - apart[width - j][j : count - width + j]
             share = np.arange(1, width) / width
             straight = bend / (2 * (share * (1 - share)).sum() * (whole + 4))
-            for a in np.flatnonzero((straight > STRAIGHT) & (whole > FAR**2)):
-                last = min((a + width + 1) * stride, end - begin) - 1
-                if frames.times[begin + last] - frames.times[begin + a * stride] < LONGEST + 0.3:
-                    score = float(straight[a] * whole[a])
-                    found.append((score, begin + int(a) * stride, begin + int(last)))
+            for a in np.flatnonzero((straight > STRAIGHT) & (whole > FAR**2)).tolist():
+                first, last = begin + a * stride, min(begin + (a + width + 1) * stride, end) - 1
+                if frames.times[last] - frames.times[first] < LONGEST + 0.3:
+                    found.append((float(straight[a] * whole[a]), first, last))
         stride *= 2
     return [(first, last) for _, first, last in sorted(found, reverse=True)]
 
 
-def _squared(pictures: Real, reach: int) -> dict[int, Real]:
-    """Mean squared difference of pictures (n, values) `gap` apart, n - gap each, for every gap."""
-    return {
-        gap: np.square(pictures[gap:] - pictures[:-gap]).mean(1)
-        for gap in range(1, min(reach, len(pictures) - 1) + 1)
-    }
+def _squared(pictures: Real, reach: int) -> list[Real]:
+    """Mean squared difference of pictures (n, values) 0 to `reach` apart; row g has n - g of them."""
+    pictures = pictures - pictures.mean(0)
+    power, rows = np.square(pictures).sum(1), 32
+    apart = [np.empty(max(0, len(pictures) - gap), np.float32) for gap in range(reach + 1)]
+    for begin in range(0, len(pictures), rows):
+        near = slice(begin, begin + rows + reach)
+        table = power[begin : begin + rows, None] + power[near]
+        table -= 2 * pictures[begin : begin + rows] @ pictures[near].T
+        for gap, row in enumerate(apart):
+            line = np.diagonal(table, gap)[: len(row) - begin]
+            row[begin : begin + len(line)] = line / pictures.shape[1]
+    return apart
+
+
+def _loss(frames: _Frames, first: int, last: int) -> float:
+    """How much less detail there is between two frames than at them, 1 for a steady mixture.
+
+    Of unlike pictures mixed in shares s and 1 - s, s^2 and (1 - s)^2 of the detail's power is left,
+    whatever moves in them; on the way of a camera nearly all is.
+    """
+    one, other = frames.power[first], frames.power[last]
+    common = float(frames.detail[first] @ frames.detail[last])
+    share = np.arange(1, last - first) / (last - first)
+    whole = (1 - share) * one + share * other
+    mixed = share * (1 - share) * (one + other - 2 * common)
+    return float((whole - frames.power[first + 1 : last]).sum() / (mixed.sum() + 1e-6))
 
 
 def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
     """Whether nothing links the two ends of a straight way, nor what lies around them."""
     if frames.blank[first] or frames.blank[last]:
-        return not (frames.blank[first] and frames.blank[last])
+        return not (frames.blank[first] and frames.blank[last]) and not _flickers(
+            frames, first, last
+        )
     dim = frames.contrast[first] / frames.contrast[last]
     # A short fade may skip black itself: its darkest frame is beside the next shot's.
     if (first <= begin + 1 and begin and dim < 0.3) or (
@@ -288,12 +338,29 @@ def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: in
     return not frames.bridged(before, after, LIKE_ALONE)
 
 
-def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tuple[int, int]:
-    """The stretch that a ramp between two levels fits best: its first frame and the one after it.
+def _flickers(frames: _Frames, first: int, last: int) -> bool:
+    """Whether a way out of or into blank frames has its own shot close beyond them."""
+    shown = last if frames.blank[first] else first
+    step = -1 if frames.blank[first] else 1
+    edge = other = first if frames.blank[first] else last
+    while 0 <= other < len(frames) and frames.blank[other]:
+        other += step
+    if not 0 <= other < len(frames) or abs(frames.times[other] - frames.times[edge]) > FLICKER:
+        return False
+    return frames.linked(shown, other, LIKE_ALONE)
 
-    Two rounds, the second with the ends that the first has found.
+
+def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tuple[int, int]:
+    """The stretch over which one shot's share of the picture and its detail go as in a mixture.
+
+    Two rounds, the second with the ends that the first has found. Of all stretches that explain
+    nearly as much as the best one the longest is taken: a mixed frame in a clip is worse than one
+    frame less.
+
+    Returns:
+        Its first frame and the one after it, both rather a frame too far out.
     """
-    room = max(3, (last - first) * 3 // 4)
+    room = max(4, last - first)
     low, high = max(begin, first - room), min(end, last + room + 1)
     # Beyond black there is another fade.
     while frames.blank[first] and not frames.blank[low:first].all():
@@ -301,46 +368,45 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     while frames.blank[last] and not frames.blank[last:high].all():
         high -= 1
     pictures = frames.small[low:high].reshape(high - low, -1)
-    for _ in range(2):
+    power = frames.power[low:high] / frames.power[low:high].mean()
+    for slack in (1.0, 1.1):
         way = pictures[last - low] - pictures[first - low]
-        share = (pictures - pictures[first - low]) @ way / (way @ way)
-        first, last = (low + i for i in _ramp(share.astype(np.float64)))
+        share = ((pictures - pictures[first - low]) @ way / (way @ way)).astype(np.float64)
+        fits = _ramps(share, power)
+        good = fits[fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / share.var()]
+        _, begun, length = good[good[:, 2].argmax()].astype(int)
+        first, last = low + int(begun), low + int(begun + length)
     return max(begin, first), min(end, last + 1)
 
 
-def _ramp(values: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """The last value before the rise and the first after it.
+def _ramps(share: Times, power: Times) -> Times:
+    """Every ramp from one shot to the next: (what it leaves unexplained, its begin, its length).
 
-    Of all ramps between two levels that leave little more than the best one does, the longest:
-    motion in the shots blurs the ends, and a mixed frame in a clip is worse than one frame less.
+    With the ramp r, `share` should be a + b r and `power` c (1 - r)^2 + d r^2.
     """
-    count = len(values)
+    count = len(share)
     step = max(1, count // 64)
-    place = np.arange(count)
-    fits = []
-    for first in range(0, count - 1, step):
-        lasts = np.arange(first + 1, count, step)
-        rise = np.clip((place - first) / (lasts - first)[:, None], 0, 1)
-        rise -= rise.mean(1, keepdims=True)
-        size = np.square(rise).sum(1)
-        left = np.square(values - values.mean()).sum() - np.square(rise @ values) / size
-        fits.append(np.stack([left, lasts - first, np.full(len(lasts), first)], 1))
-    every = np.concatenate(fits)
-    good = every[every[:, 0] <= 1.3 * every[:, 0].min() + count * 0.01**2]
-    _, length, first = good[good[:, 1].argmax()].astype(int)
-    return int(first), int(first + length)
+    place, fits = np.arange(count), []
+    spread = np.square(share - share.mean()).sum(), np.square(power - power.mean()).sum()
+    for begun in range(0, count - 1, step):
+        lengths = np.arange(1, count - begun, step)
+        ramp = np.clip((place - begun) / lengths[:, None], 0, 1)
+        rise = ramp - ramp.mean(1, keepdims=True)
+        left = spread[0] - np.square(rise @ share) / np.square(rise).sum(1)
+        out, in_ = (1 - ramp) ** 2, ramp**2
+        oo, ii, oi = np.square(out).sum(1), np.square(in_).sum(1), (out * in_).sum(1)
+        op, ip = out @ power, in_ @ power
+        told = (ii * op**2 - 2 * oi * op * ip + oo * ip**2) / (oo * ii - oi**2)
+        unexplained = left / spread[0] + (power @ power - told) / (spread[1] + 1e-9)
+        fits.append(np.stack([unexplained, np.full(len(lengths), begun), lengths], 1))
+    return np.concatenate(fits)
 
 
-def _joined(found: list[Boundary], blank: npt.NDArray[Any]) -> list[Boundary]:
-    """Boundaries in order; a fade takes in the blank frames beside it, those that touch are one."""
+def _joined(found: list[Boundary]) -> list[Boundary]:
+    """Boundaries in order; those that touch are one."""
     joined: list[Boundary] = []
     for boundary in sorted(found, key=lambda b: (b.first, b.last)):
         first, last = boundary.first, boundary.last
-        if first < last:
-            while first > 0 and blank[first - 1]:
-                first -= 1
-            while last < len(blank) and blank[last]:
-                last += 1
         if joined and first <= joined[-1].last:
             first, last = joined[-1].first, max(last, joined.pop().last)
         joined.append(Boundary(first, last, "cut" if first == last else "dissolve"))
