@@ -126,7 +126,7 @@ def test_another_dataset_is_not_trained_into_a_run(
     from muybridge.data.prepare import Config
 
     other = mb.prepare(
-        dataset.parent / "footage", tmp_path / "d", config=Config(size=(32, 32), fps=8, seed=5)
+        dataset.parent / "footage", tmp_path / "d", config=Config(size=(32, 32), fps=8, quality=30)
     )
     with pytest.raises(mb.MuybridgeError, match="is not the one this run began with"):
         recipe(other.folder).train(run.folder)

@@ -250,7 +250,7 @@ def test_the_fastest_that_fits_is_chosen(
     needed = 2 * sum(f * h * w * 3 for f, h, w in SIZES)  # half of the room may be taken
     usage = shutil.disk_usage(own)._replace(free=int(free * needed))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    monkeypatch.setattr(device, "_memory", lambda: int(memory * needed))
+    monkeypatch.setattr(device, "memory", lambda: int(memory * needed))
     assert Dataset.open(own).source.kind == kind
     assert held(own) == ([] if kind == "mp4" else [kind])
     if kind != "mp4":  # once it is there, it counts no more against what is free

@@ -70,7 +70,7 @@ def examine(folder: Path = Path(".")) -> Machine:
     return Machine(
         processor=_processor(),
         cores=cores(),
-        memory_gib=_memory() / 2**30,
+        memory_gib=memory() / 2**30,
         disk_free_gib=shutil.disk_usage(existing).free / 2**30,
         amx="amx_bf16" in _cpu_flags(),
         gpu=gpu.name if gpu else None,
@@ -96,7 +96,7 @@ def _rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2e-12 * size**3 / best
 
 
-def _memory() -> int:
+def memory() -> int:
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):

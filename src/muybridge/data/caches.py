@@ -109,7 +109,7 @@ def _whole(path: Path, kind: str, clips: Sequence[Clip]) -> bool:
 
 
 def _choose(places: dict[str, Path], clips: Sequence[Clip]) -> str:
-    memory = device._memory() * MEMORY_SHARE
+    memory = device.memory() * MEMORY_SHARE
     free = shutil.disk_usage(places["rgb"].parents[2]).free * DISK_SHARE
     for kind, path in places.items():
         needed = sum(_sizes(kind, clips))

@@ -196,7 +196,9 @@ def _store(survey: Survey, footage: Path, out: Path, config: Config) -> None:
     described = _describe(survey, pairs_of, config)
     digests = [survey.items[i]["digest"] for i, _ in pairs_of]
     alike = duplicates.pairs(signatures)
-    groups = duplicates.groups(signatures, digests, [note.source for note in described])
+    groups = duplicates.groups(
+        signatures, digests, [note.source for note in described], found=alike
+    )
     sides = splits.split(
         digests, groups, [[n for n in (note.label, *note.objects) if n] for note in described],
         [note.split for note in described], config.ratios, config.seed, _before(out),

@@ -262,7 +262,9 @@ class _Reader:
         content = video.encode(frames, config.fps, config.quality, gop=_GOP)
         (self.folder / name).write_bytes(content)
         mean, square = quality.moments(frames)
-        self.arrays[f"signature_{number}"] = duplicates.signature(frames, config.fps)
+        self.arrays[f"signature_{number}"] = duplicates.signature(
+            np.stack([chunk.pictures[run[i]] for i in grid.before.tolist()]), config.fps
+        )
         self.arrays[f"kinds_{number}"] = grid.kinds
         kinds = {"real": REAL, "repeated": REPEATED, "interpolated": INTERPOLATED}
         self.clips.append({
