@@ -97,6 +97,7 @@ def _rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def memory() -> int:
+    """Bytes of memory that this process may use."""
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):

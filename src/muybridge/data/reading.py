@@ -28,6 +28,7 @@ _SAMPLES = 2.0  # pictures a second that sharpness and noise are measured on
 _CHUNK = 256 * 2**20  # bytes of pictures held at once
 _STRIP, _MOMENTS, _STRIPS = 64, 6, 40
 _GOP = 12
+_STATIC = 0.9  # from this share of repeated frames on, nothing moves at all
 _SHORTER = 0.95  # a clip may lack a frame of the least length
 
 
@@ -124,8 +125,10 @@ def read(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> list
             made["facts"] |= reader.facts(box)
     except DataError as error:
         text = error.message.replace(f"{path} ", "")
-        word = "no picture" if "no picture" in text else "cannot be opened"
-        made["reason"] = f"{word}: {text}"
+        made["reason"] = (
+            "no picture: sound only" if "no picture" in text
+            else f"cannot be opened: {text.removeprefix('cannot be opened as video ').strip('()')}"
+        )  # fmt: skip
     made |= {"figures": reader.figures(), "parts": reader.parts, "clips": reader.clips}
     if not made["reason"] and not reader.clips:
         made["reason"] = reader.why_nothing()
@@ -218,12 +221,12 @@ class _Reader:
         names = ["damaged" if bad else "" for bad in chunk.damaged]
         self._damaged += sum(chunk.damaged)
         black, repeated = quality.black(self._luma), quality.repeats(thumbs)
-        word = "static" if repeated.mean() > 0.9 else "frozen"
+        static = repeated.mean() > _STATIC
         for place, name in enumerate(names):
             if not name and black[place]:
                 names[place] = "black"
-            elif not name and repeated[place]:
-                names[place] = word
+            elif not name and (static or repeated[place]):
+                names[place] = "static" if static else "frozen"
         return names
 
     def _boundaries(
@@ -323,7 +326,7 @@ class _Reader:
             owned = min(end, float(times[inside[-1]]) + usual)
             kept = name.startswith("clip ")
             clip = int(name.removeprefix("clip ")) if kept else None
-            strip = None if kept or end - start < 0.2 else self._strip(chunk, inside)
+            strip = None if kept or end - start < 0.05 else self._strip(chunk, inside)
             found = self.clips[clip]["figures"] if clip is not None else {}
             if not kept and len(inside) > 1:
                 measured = chunk.measured(inside)
