@@ -125,10 +125,8 @@ def read(record: dict[str, Any], settings: dict[str, Any], folder: Path) -> list
             made["facts"] |= reader.facts(box)
     except DataError as error:
         text = error.message.replace(f"{path} ", "")
-        made["reason"] = (
-            "no picture: sound only" if "no picture" in text
-            else f"cannot be opened: {text.removeprefix('cannot be opened as video ').strip('()')}"
-        )  # fmt: skip
+        word = "no picture" if "no picture" in text else "cannot be opened"
+        made["reason"] = f"{word}: {text.removeprefix('cannot be opened as video ')}"
     made |= {"figures": reader.figures(), "parts": reader.parts, "clips": reader.clips}
     if not made["reason"] and not reader.clips:
         made["reason"] = reader.why_nothing()
