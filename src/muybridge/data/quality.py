@@ -20,6 +20,9 @@ _END = 8
 # The picture of a camera with its cap on, or of a leader: no pixel is brighter than this, in grey
 # levels, and it has no contrast. A night scene has lamps.
 _BLACK_LEVEL, _BLACK_CONTRAST = 32, 3.0
+# A scene comes to rest if it moves by less than this share of its usual change before and after;
+# measured: at most .26 where drawn things slow down, mostly over 1 around frozen frames.
+_RESTING = 0.3
 
 
 class Limits(Section):
@@ -103,6 +106,23 @@ def repeats(thumbs: Frames) -> npt.NDArray[np.bool_]:
     change = cv2.absdiff(flat[1:], flat[:-1])
     same = (change.mean(1) < 0.03) & (change.max(1) <= 2)
     return np.concatenate([np.zeros(min(1, len(thumbs)), bool), same])
+
+
+def at_rest(repeated: npt.NDArray[np.bool_], luma: Luma) -> npt.NDArray[np.bool_]:
+    """Which repeated pictures are nothing worse than a scene that has come to rest.
+
+    Before a camera nothing is ever quite still, but drawn footage stops: a thing slows down, and
+    then all is as it was. A frozen picture stops, or goes on, at once.
+    """
+    change = np.concatenate([[0.0], np.abs(np.diff(luma, axis=0)).mean((1, 2))])
+    usual = np.median(change[1:][~repeated[1:]]) if (~repeated[1:]).any() else 0.0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], repeated, [False]]).astype(int)))
+    rest = np.zeros(len(repeated), bool)
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        around = (change[max(1, first - 2) : first], change[last : last + 2])
+        if max((side.mean() for side in around if len(side)), default=0.0) < _RESTING * usual:
+            rest[first:last] = True
+    return rest
 
 
 def figures(thumbs: Frames, luma: Luma, times: Floats, sampled: Floats) -> Figures:

@@ -220,6 +220,7 @@ class _Reader:
         self._damaged += sum(chunk.damaged)
         black, repeated = quality.black(self._luma), quality.repeats(thumbs)
         static = repeated.mean() > _STATIC
+        repeated &= ~quality.at_rest(repeated, self._luma)
         for place, name in enumerate(names):
             if not name and black[place]:
                 names[place] = "black"
