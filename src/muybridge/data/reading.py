@@ -191,7 +191,6 @@ class _Reader:
         self.parts: list[dict[str, Any]] = []
         self.clips: list[dict[str, Any]] = []
         self.arrays: dict[str, npt.NDArray[np.uint8]] = {}
-        self._measured: list[tuple[float, quality.Figures]] = []
         self._luma = np.zeros((0, 0, 0), np.float32)
         self._damaged = 0
         self._decoded = 0
@@ -200,7 +199,7 @@ class _Reader:
     def take(self, chunk: _Chunk) -> None:
         """Judges a chunk, writes its clips, and accounts for all of it."""
         times, thumbs = np.array(chunk.times), np.stack(chunk.thumbs)
-        self._luma = luma = quality.luma_of(thumbs)
+        self._luma = quality.luma_of(thumbs)
         names = self._bad(chunk, thumbs)
         usable = np.array([not name for name in names])
         cuts = self._boundaries(times, thumbs, usable, names)
@@ -211,8 +210,6 @@ class _Reader:
                 names[piece[0] : piece[-1] + 1] = [name] * (piece[-1] + 1 - piece[0])
         self._account(chunk, times, names)
         self._decoded += len(times)
-        found = quality.figures(thumbs, luma, times, np.array(list(chunk.sampled.values())))
-        self._measured.append((chunk.end - chunk.times[0], found))
 
     def _bad(self, chunk: _Chunk, thumbs: video.Frames) -> list[str]:
         """Why each frame cannot be used, or ""."""
@@ -379,13 +376,12 @@ class _Reader:
         }  # fmt: skip
 
     def figures(self) -> quality.Figures:
-        """The whole file's figures: its chunks', by their lengths."""
-        if not self._measured:
-            return {}
-        weights = [max(seconds, 1e-6) for seconds, _ in self._measured]
+        """The whole file's figures: its parts', by their lengths."""
+        told = [part for part in self.parts if part["figures"]]
+        weights = [max(part["end"] - part["start"], 1e-6) for part in told]
         return {
-            name: np.average([f[name] for _, f in self._measured], axis=0, weights=weights).tolist()
-            for name in self._measured[0][1]
+            name: np.average([p["figures"][name] for p in told], axis=0, weights=weights).tolist()
+            for name in (told[0]["figures"] if told else {})
         }
 
     def why_nothing(self) -> str:
