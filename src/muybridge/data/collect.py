@@ -69,9 +69,10 @@ def readable(path: Path, footage: Path) -> str:
 def systematic(name: str, number: int) -> str:
     """The name of a stored clip: what can be kept of the footage's name, a mark that tells it from
     others, and the clip's number in it."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "_", name.rpartition(".")[0] or name).strip("_")
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", name.rpartition(".")[0] or name)
+    plain = plain.strip("_")[-_LONGEST_NAME:].strip("_")
     mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{plain[-_LONGEST_NAME:] or 'clip'}-{mark}-{number:03d}.mp4"
+    return f"{plain or 'clip'}-{mark}-{number:03d}.mp4"
 
 
 def records(
