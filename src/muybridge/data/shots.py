@@ -78,12 +78,13 @@ def boundaries(thumbs: Thumbs, times: Times) -> list[Boundary]:
     _check(thumbs)
     if times.shape != thumbs.shape[:1]:
         raise ValueError(f"{len(thumbs)} frames have times of shape {times.shape}")
-    kept = _distinct(thumbs)
+    kept, waits = _distinct(thumbs), np.diff(times, prepend=times[:1])
     found: list[Boundary] = []
     # Piece by piece, so that an hour of footage takes no more memory than some minutes do.
     for begin in range(0, len(kept), PIECE):
         low, high = max(0, begin - MARGIN), min(len(kept), begin + PIECE + MARGIN)
-        for b in _in_piece(_Frames(thumbs[kept[low:high]], times[kept[low:high]])):
+        piece = kept[low:high]
+        for b in _in_piece(_Frames(thumbs[piece], times[piece], waits[piece])):
             if begin <= low + (b.first + b.last) / 2 < begin + PIECE:
                 found.append(Boundary(low + b.first, low + b.last, b.kind))
     ends = np.append(kept, len(thumbs))
@@ -136,15 +137,17 @@ def _distinct(thumbs: Thumbs) -> Index:
 
 def _halved(thumbs: Thumbs) -> Real:
     """At half the size, (n, 18, 32, 3)."""
-    wide = thumbs[:, 0::2].astype(np.float32) + thumbs[:, 1::2]
-    return np.asarray((wide[:, :, 0::2] + wide[:, :, 1::2]) / 4, np.float32)
+    small = np.empty((len(thumbs), 18, 32, 3), np.float32)
+    for thumb, place in zip(thumbs, small, strict=True):
+        cv2.resize(thumb.astype(np.float32), (32, 18), place, interpolation=cv2.INTER_AREA)
+    return small
 
 
 class _Frames:
     """Distinct frames, and what is asked of them more than once."""
 
-    def __init__(self, thumbs: Thumbs, times: Times) -> None:
-        self.thumbs, self.times = thumbs, times
+    def __init__(self, thumbs: Thumbs, times: Times, waits: Times) -> None:
+        self.thumbs, self.times, self.waits = thumbs, times, waits
         self.small = _halved(thumbs)
         self.contrast = self.small.mean(3).reshape(len(thumbs), -1).std(1)
         self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
@@ -195,7 +198,7 @@ class _Frames:
 
     def bridged(self, before: Index, after: Index, like: float) -> bool:
         """Whether any frame of `before` is linked with any of `after`."""
-        return any(self.linked(i, j, like) for j in after for i in before)
+        return any(self.linked(i, j, like) for i in before for j in after)
 
 
 def _in_piece(frames: _Frames) -> list[Boundary]:
@@ -220,18 +223,14 @@ def _cuts(frames: _Frames) -> Iterator[Boundary]:
     for k in np.flatnonzero((change > CHANGED) & (alone > 0.7)):
         like = LIKE_AMID_CHANGE
         # Across a gap in time any motion stands out.
-        if frames.times[shown[k]] - frames.times[shown[k - 1]] < 2.5 * frames.pace:
+        if frames.waits[shown[k]] < 2.5 * frames.pace:
             share = math.log(max(1.0, alone[k])) / math.log(ALONE)
             like += (LIKE_ALONE - LIKE_AMID_CHANGE) * min(1.0, share)
-        before, after = shown[[k - 1]], shown[[k]]
-        if frames.bridged(before, after, like):
-            continue
-        # A flash hides the link between the frames beside it.
+        # A flash hides the link between the frames beside it; the nearest are tried first.
         before = shown[[i for i in (k - 1, k - 2, k - 4) if i >= 0]]
         after = shown[[i for i in (k, k + 1, k + 3, k + 6) if i < len(shown)]]
         if not frames.bridged(before, after, like):
-            first = int(shown[k - 1]) + 1
-            last = int(shown[k])
+            first, last = int(shown[k - 1]) + 1, int(shown[k])
             yield Boundary(first, last, "cut" if first == last else "dissolve")
 
 
@@ -285,14 +284,15 @@ def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
             straight = bend / (2 * (share * (1 - share)).sum() * (whole + 4))
             for a in np.flatnonzero((straight > STRAIGHT) & (whole > FAR**2)).tolist():
                 first, last = begin + a * stride, min(begin + (a + width + 1) * stride, end) - 1
-                if frames.times[last] - frames.times[first] < LONGEST + 0.3:
+                # The first frame may have been held for long.
+                if frames.times[last] - frames.times[first + 1] < LONGEST:
                     found.append((float(straight[a] * whole[a]), first, last))
         stride *= 2
     return [(first, last) for _, first, last in sorted(found, reverse=True)]
 
 
 def _squared(pictures: Real, reach: int) -> list[Real]:
-    """Mean squared difference of pictures (n, values) 0 to `reach` apart; row g has n - g of them."""
+    """Mean squared differences of pictures (n, values): row g has those g apart, n - g of them."""
     pictures = pictures - pictures.mean(0)
     power, rows = np.square(pictures).sum(1), 32
     apart = [np.empty(max(0, len(pictures) - gap), np.float32) for gap in range(reach + 1)]
@@ -322,10 +322,10 @@ def _loss(frames: _Frames, first: int, last: int) -> float:
 
 def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
     """Whether nothing links the two ends of a straight way, nor what lies around them."""
+    if frames.blank[first] and frames.blank[last]:
+        return False
     if frames.blank[first] or frames.blank[last]:
-        return not (frames.blank[first] and frames.blank[last]) and not _flickers(
-            frames, first, last
-        )
+        return not _flickers(frames, first, last)
     dim = frames.contrast[first] / frames.contrast[last]
     # A short fade may skip black itself: its darkest frame is beside the next shot's.
     if (first <= begin + 1 and begin and dim < 0.3) or (
@@ -371,9 +371,13 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     power = frames.power[low:high] / frames.power[low:high].mean()
     for slack in (1.0, 1.1):
         way = pictures[last - low] - pictures[first - low]
-        share = ((pictures - pictures[first - low]) @ way / (way @ way)).astype(np.float64)
+        share = np.asarray(
+            (pictures - pictures[first - low]) @ way / (way @ way + 1e-3), np.float64
+        )
         fits = _ramps(share, power)
-        good = fits[fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / share.var()]
+        good = fits[
+            fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / (share.var() + 1e-9)
+        ]
         _, begun, length = good[good[:, 2].argmax()].astype(int)
         first, last = low + int(begun), low + int(begun + length)
     return max(begin, first), min(end, last + 1)
@@ -387,7 +391,7 @@ def _ramps(share: Times, power: Times) -> Times:
     count = len(share)
     step = max(1, count // 64)
     place, fits = np.arange(count), []
-    spread = np.square(share - share.mean()).sum(), np.square(power - power.mean()).sum()
+    spread = count * (share.var() + 1e-9), count * (power.var() + 1e-9)
     for begun in range(0, count - 1, step):
         lengths = np.arange(1, count - begun, step)
         ramp = np.clip((place - begun) / lengths[:, None], 0, 1)
@@ -397,7 +401,7 @@ def _ramps(share: Times, power: Times) -> Times:
         oo, ii, oi = np.square(out).sum(1), np.square(in_).sum(1), (out * in_).sum(1)
         op, ip = out @ power, in_ @ power
         told = (ii * op**2 - 2 * oi * op * ip + oo * ip**2) / (oo * ii - oi**2)
-        unexplained = left / spread[0] + (power @ power - told) / (spread[1] + 1e-9)
+        unexplained = left / spread[0] + (power @ power - told) / spread[1]
         fits.append(np.stack([unexplained, np.full(len(lengths), begun), lengths], 1))
     return np.concatenate(fits)
 
