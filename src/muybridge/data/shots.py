@@ -211,7 +211,7 @@ def _cuts(frames: _Frames) -> Iterator[Boundary]:
     beside = np.pad(change, 2)
     beside = np.max([beside[:-4], beside[1:-3], beside[3:-1], beside[4:]], axis=0)
     alone = change / (1 + beside)
-    for k in np.flatnonzero((change > CHANGED) & (alone > 0.7)):
+    for k in np.flatnonzero((change > CHANGED) & (alone > 0.4)):
         like = LIKE_AMID_CHANGE
         # Across a gap in time any motion stands out.
         if frames.waits[shown[k]] < 2.5 * frames.pace:
