@@ -26,10 +26,9 @@ Real = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 
 # Grey levels. Frames nearer to each other than REPEATED are one picture; a picture of less contrast
-# than BLANK shows nothing, as black does; a smaller change than CHANGED is never a cut.
-REPEATED, BLANK, CHANGED = 0.25, 4.0, 4.0
-# A picture is blank, too, with so small a share of the footage's usual contrast.
-DIM = 0.1
+# than BLANK, or than a share DIM of the footage's usual contrast, shows nothing, as black does; a
+# smaller change than CHANGED is never a cut.
+REPEATED, BLANK, DIM, CHANGED = 0.25, 4.0, 0.1, 4.0
 # Correlations from which two frames are linked, see `_Frames.linked`. A change that stands out
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
@@ -39,7 +38,8 @@ SAME_EDGES = 0.35
 STRAIGHT, FAR, FAINT = 0.45, 10.0, 0.65
 # Seconds: slower dissolves are not looked for; shorter blank stretches inside a shot are flicker.
 LONGEST, FLICKER = 2.8, 0.75
-PIECE, MARGIN = 4000, 400  # frames
+# Frames looked at in one go, and those beyond them on both sides.
+PIECE, MARGIN = 4000, 400
 # For disorder: grey levels from one frame to the next, and the share of the way that is left.
 MOVING, SMOOTHER = 1.0, 0.9
 
@@ -78,12 +78,15 @@ def boundaries(thumbs: Thumbs, times: Times) -> list[Boundary]:
     _check(thumbs)
     if times.shape != thumbs.shape[:1]:
         raise ValueError(f"{len(thumbs)} frames have times of shape {times.shape}")
-    kept = _distinct(thumbs)
+    kept, waits = _distinct(thumbs), np.diff(times, prepend=times[:1])
     found: list[Boundary] = []
     # Piece by piece, so that an hour of footage takes no more memory than some minutes do.
     for begin in range(0, len(kept), PIECE):
         low, high = max(0, begin - MARGIN), min(len(kept), begin + PIECE + MARGIN)
-        for b in _in_piece(_Frames(thumbs[kept[low:high]], times[kept[low:high]])):
+        piece = kept[low:high]
+        frames = _Frames(thumbs[piece], times[piece], waits[piece])
+        cuts = list(_cuts(frames))
+        for b in _joined([*cuts, *_gradual(frames, cuts)]):
             if begin <= low + (b.first + b.last) / 2 < begin + PIECE:
                 found.append(Boundary(low + b.first, low + b.last, b.kind))
     ends = np.append(kept, len(thumbs))
@@ -104,11 +107,8 @@ def disorder(thumbs: Thumbs) -> float:
     """
     _check(thumbs)
     small = _halved(thumbs[_distinct(thumbs)])
-    if len(small) < 4:
-        return 0.0
-    apart = {gap: np.abs(small[gap:] - small[:-gap]).mean((1, 2, 3)) for gap in (1, 2)}
-    as_is = apart[1][:-2] + apart[1][2:]
-    swapped = apart[2][:-1] + apart[2][1:]
+    one, two = (np.abs(small[gap:] - small[:-gap]).mean((1, 2, 3)) for gap in (1, 2))
+    as_is, swapped = one[:-2] + one[2:], two[:-1] + two[1:]
     moving = as_is + swapped > 4 * MOVING
     if moving.sum() < 6:
         return 0.0
@@ -136,15 +136,17 @@ def _distinct(thumbs: Thumbs) -> Index:
 
 def _halved(thumbs: Thumbs) -> Real:
     """At half the size, (n, 18, 32, 3)."""
-    wide = thumbs[:, 0::2].astype(np.float32) + thumbs[:, 1::2]
-    return np.asarray((wide[:, :, 0::2] + wide[:, :, 1::2]) / 4, np.float32)
+    small = np.empty((len(thumbs), 18, 32, 3), np.float32)
+    for thumb, place in zip(thumbs, small, strict=True):
+        cv2.resize(thumb.astype(np.float32), (32, 18), place, interpolation=cv2.INTER_AREA)
+    return small
 
 
 class _Frames:
     """Distinct frames, and what is asked of them more than once."""
 
-    def __init__(self, thumbs: Thumbs, times: Times) -> None:
-        self.thumbs, self.times = thumbs, times
+    def __init__(self, thumbs: Thumbs, times: Times, waits: Times) -> None:
+        self.thumbs, self.times, self.waits = thumbs, times, waits
         self.small = _halved(thumbs)
         self.contrast = self.small.mean(3).reshape(len(thumbs), -1).std(1)
         self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
@@ -195,15 +197,7 @@ class _Frames:
 
     def bridged(self, before: Index, after: Index, like: float) -> bool:
         """Whether any frame of `before` is linked with any of `after`."""
-        return any(self.linked(i, j, like) for j in after for i in before)
-
-
-def _in_piece(frames: _Frames) -> list[Boundary]:
-    """Boundaries between frames, by their places there."""
-    if len(frames) < 3:
-        return []
-    cuts = list(_cuts(frames))
-    return _joined([*cuts, *_gradual(frames, cuts)])
+        return any(self.linked(i, j, like) for i in before for j in after)
 
 
 # --- cuts ----------------------------------------------------------------------------------------
@@ -217,21 +211,17 @@ def _cuts(frames: _Frames) -> Iterator[Boundary]:
     beside = np.pad(change, 2)
     beside = np.max([beside[:-4], beside[1:-3], beside[3:-1], beside[4:]], axis=0)
     alone = change / (1 + beside)
-    for k in np.flatnonzero((change > CHANGED) & (alone > 0.7)):
+    for k in np.flatnonzero((change > CHANGED) & (alone > 0.4)):
         like = LIKE_AMID_CHANGE
         # Across a gap in time any motion stands out.
-        if frames.times[shown[k]] - frames.times[shown[k - 1]] < 2.5 * frames.pace:
+        if frames.waits[shown[k]] < 2.5 * frames.pace:
             share = math.log(max(1.0, alone[k])) / math.log(ALONE)
             like += (LIKE_ALONE - LIKE_AMID_CHANGE) * min(1.0, share)
-        before, after = shown[[k - 1]], shown[[k]]
-        if frames.bridged(before, after, like):
-            continue
-        # A flash hides the link between the frames beside it.
+        # A flash hides the link between the frames beside it; the nearest are tried first.
         before = shown[[i for i in (k - 1, k - 2, k - 4) if i >= 0]]
         after = shown[[i for i in (k, k + 1, k + 3, k + 6) if i < len(shown)]]
         if not frames.bridged(before, after, like):
-            first = int(shown[k - 1]) + 1
-            last = int(shown[k])
+            first, last = int(shown[k - 1]) + 1, int(shown[k])
             yield Boundary(first, last, "cut" if first == last else "dissolve")
 
 
@@ -248,9 +238,7 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
             middle = (first + last) / 2
             if any(a <= middle <= b or first <= (a + b) / 2 <= last for a, b in taken):
                 continue
-            if _loss(frames, first, last) < FAINT:
-                continue
-            if not _leads_elsewhere(frames, first, last, begin, end):
+            if _loss(frames, first, last) < FAINT or _one_scene(frames, first, last, begin, end):
                 continue
             first, last = _fitted(frames, first, last, begin, end)
             while first > 0 and frames.blank[first - 1]:
@@ -265,9 +253,9 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
 def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
     """Stretches of `begin` to `end` that run straight, first and last frame, the best first.
 
-    For frames a, j, b the angle at j is straight if |b - a|^2 - |j - a|^2 - |b - j|^2 is twice the
-    product of |j - a| and |b - j|. Its sum over j is compared with that of a steady mixture. On the
-    way of a moving picture, whose distances grow little after the first, it is negative.
+    For a frame j on the line from a to b, |b - a|^2 - |j - a|^2 - |b - j|^2 is twice the product of
+    the two parts; its sum over j is compared with that of a steady mixture. Where pictures move it
+    is negative, since distance grows little after the first step.
     """
     pictures = frames.small[begin:end].reshape(end - begin, -1)
     found: list[tuple[float, int, int]] = []
@@ -285,14 +273,15 @@ def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
             straight = bend / (2 * (share * (1 - share)).sum() * (whole + 4))
             for a in np.flatnonzero((straight > STRAIGHT) & (whole > FAR**2)).tolist():
                 first, last = begin + a * stride, min(begin + (a + width + 1) * stride, end) - 1
-                if frames.times[last] - frames.times[first] < LONGEST + 0.3:
+                # The first frame may have been held for long.
+                if frames.times[last] - frames.times[first + 1] < LONGEST:
                     found.append((float(straight[a] * whole[a]), first, last))
         stride *= 2
     return [(first, last) for _, first, last in sorted(found, reverse=True)]
 
 
 def _squared(pictures: Real, reach: int) -> list[Real]:
-    """Mean squared difference of pictures (n, values) 0 to `reach` apart; row g has n - g of them."""
+    """Mean squared differences of pictures (n, values): row g has those g apart, n - g of them."""
     pictures = pictures - pictures.mean(0)
     power, rows = np.square(pictures).sum(1), 32
     apart = [np.empty(max(0, len(pictures) - gap), np.float32) for gap in range(reach + 1)]
@@ -301,7 +290,7 @@ def _squared(pictures: Real, reach: int) -> list[Real]:
         table = power[begin : begin + rows, None] + power[near]
         table -= 2 * pictures[begin : begin + rows] @ pictures[near].T
         for gap, row in enumerate(apart):
-            line = np.diagonal(table, gap)[: len(row) - begin]
+            line = np.diagonal(table, gap)[: max(0, len(row) - begin)]
             row[begin : begin + len(line)] = line / pictures.shape[1]
     return apart
 
@@ -320,45 +309,39 @@ def _loss(frames: _Frames, first: int, last: int) -> float:
     return float((whole - frames.power[first + 1 : last]).sum() / (mixed.sum() + 1e-6))
 
 
-def _leads_elsewhere(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
-    """Whether nothing links the two ends of a straight way, nor what lies around them."""
-    if frames.blank[first] or frames.blank[last]:
-        return not (frames.blank[first] and frames.blank[last]) and not _flickers(
-            frames, first, last
-        )
-    dim = frames.contrast[first] / frames.contrast[last]
-    # A short fade may skip black itself: its darkest frame is beside the next shot's.
-    if (first <= begin + 1 and begin and dim < 0.3) or (
-        last >= end - 2 and end < len(frames) and dim > 1 / 0.3
-    ):
+def _one_scene(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
+    """Whether the two ends of a straight way, or frames just beyond them, are linked."""
+    if frames.blank[first] and frames.blank[last]:
         return True
+    if frames.blank[first] or frames.blank[last]:
+        return _flickers(frames, first, last)
+    # A short fade may skip black itself: its darkest frame is beside the next shot's.
+    dim = frames.contrast[first] / frames.contrast[last]
+    begun, ended = 0 < begin >= first - 1, len(frames) > end <= last + 2
+    if (begun and dim < 0.3) or (ended and 1 / dim < 0.3):
+        return False
     reach = max(1, last - first) // 4 + 1
     before = np.array([i for i in (first, first - 2, first - reach) if i >= begin])
     after = np.array([i for i in (last, last + 2, last + reach) if i < end])
-    return not frames.bridged(before, after, LIKE_ALONE)
+    return frames.bridged(before, after, LIKE_ALONE)
 
 
 def _flickers(frames: _Frames, first: int, last: int) -> bool:
     """Whether a way out of or into blank frames has its own shot close beyond them."""
-    shown = last if frames.blank[first] else first
-    step = -1 if frames.blank[first] else 1
-    edge = other = first if frames.blank[first] else last
+    step, edge, shown = (-1, first, last) if frames.blank[first] else (1, last, first)
+    other = edge
     while 0 <= other < len(frames) and frames.blank[other]:
         other += step
-    if not 0 <= other < len(frames) or abs(frames.times[other] - frames.times[edge]) > FLICKER:
-        return False
-    return frames.linked(shown, other, LIKE_ALONE)
+    close = 0 <= other < len(frames) and abs(frames.times[other] - frames.times[edge]) <= FLICKER
+    return bool(close and frames.linked(shown, other, LIKE_ALONE))
 
 
 def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tuple[int, int]:
-    """The stretch over which one shot's share of the picture and its detail go as in a mixture.
+    """The stretch, first frame and the one after it, where share and detail go as in a mixture.
 
     Two rounds, the second with the ends that the first has found. Of all stretches that explain
-    nearly as much as the best one the longest is taken: a mixed frame in a clip is worse than one
-    frame less.
-
-    Returns:
-        Its first frame and the one after it, both rather a frame too far out.
+    nearly as much as the best one the longest is taken, and a frame more at each end: a mixed frame
+    in a clip is worse than one frame less.
     """
     room = max(4, last - first)
     low, high = max(begin, first - room), min(end, last + room + 1)
@@ -371,9 +354,13 @@ def _fitted(frames: _Frames, first: int, last: int, begin: int, end: int) -> tup
     power = frames.power[low:high] / frames.power[low:high].mean()
     for slack in (1.0, 1.1):
         way = pictures[last - low] - pictures[first - low]
-        share = ((pictures - pictures[first - low]) @ way / (way @ way)).astype(np.float64)
+        share = np.asarray(
+            (pictures - pictures[first - low]) @ way / (way @ way + 1e-3), np.float64
+        )
         fits = _ramps(share, power)
-        good = fits[fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / share.var()]
+        good = fits[
+            fits[:, 0] <= slack * fits[:, 0].min() + (slack - 1) * 1e-3 / (share.var() + 1e-9)
+        ]
         _, begun, length = good[good[:, 2].argmax()].astype(int)
         first, last = low + int(begun), low + int(begun + length)
     return max(begin, first), min(end, last + 1)
@@ -384,21 +371,20 @@ def _ramps(share: Times, power: Times) -> Times:
 
     With the ramp r, `share` should be a + b r and `power` c (1 - r)^2 + d r^2.
     """
-    count = len(share)
-    step = max(1, count // 64)
+    count, step = len(share), max(1, len(share) // 64)
     place, fits = np.arange(count), []
-    spread = np.square(share - share.mean()).sum(), np.square(power - power.mean()).sum()
+    spread = count * (share.var() + 1e-9), count * (power.var() + 1e-9)
     for begun in range(0, count - 1, step):
         lengths = np.arange(1, count - begun, step)
         ramp = np.clip((place - begun) / lengths[:, None], 0, 1)
         rise = ramp - ramp.mean(1, keepdims=True)
         left = spread[0] - np.square(rise @ share) / np.square(rise).sum(1)
-        out, in_ = (1 - ramp) ** 2, ramp**2
-        oo, ii, oi = np.square(out).sum(1), np.square(in_).sum(1), (out * in_).sum(1)
-        op, ip = out @ power, in_ @ power
-        told = (ii * op**2 - 2 * oi * op * ip + oo * ip**2) / (oo * ii - oi**2)
-        unexplained = left / spread[0] + (power @ power - told) / (spread[1] + 1e-9)
-        fits.append(np.stack([unexplained, np.full(len(lengths), begun), lengths], 1))
+        out, new = (1 - ramp) ** 2, ramp**2
+        oo, nn, on = np.square(out).sum(1), np.square(new).sum(1), (out * new).sum(1)
+        op, np_ = out @ power, new @ power
+        told = (nn * op**2 - 2 * on * op * np_ + oo * np_**2) / (oo * nn - on**2)
+        left = left / spread[0] + (power @ power - told) / spread[1]
+        fits.append(np.stack([left, np.full(len(lengths), begun), lengths], 1))
     return np.concatenate(fits)
 
 
@@ -406,8 +392,8 @@ def _joined(found: list[Boundary]) -> list[Boundary]:
     """Boundaries in order; those that touch are one."""
     joined: list[Boundary] = []
     for boundary in sorted(found, key=lambda b: (b.first, b.last)):
-        first, last = boundary.first, boundary.last
-        if joined and first <= joined[-1].last:
-            first, last = joined[-1].first, max(last, joined.pop().last)
-        joined.append(Boundary(first, last, "cut" if first == last else "dissolve"))
+        if joined and boundary.first <= joined[-1].last:
+            first, last = joined[-1].first, max(boundary.last, joined.pop().last)
+            boundary = Boundary(first, last, "cut" if first == last else "dissolve")
+        joined.append(boundary)
     return joined
