@@ -12,7 +12,7 @@ from .curves import Curve
 from .run_folder import number
 
 # In units of the picture, which is about as wide as a phone shows it in pixels.
-WIDTH, HEIGHT = 340, 190
+WIDTH, HEIGHT = 340, 194
 LEFT, RIGHT, TOP, BOTTOM = 48, 312, 36, 150  # of the field with the bars
 TEXT = 12
 LETTER = 0.6 * TEXT  # the width of a character; few fonts have wider digits
@@ -95,7 +95,7 @@ def _svg(
         parts = [*_rulers(x, y), *_bars(x, y, edges, rows, stacked)]
         parts += [_text(0, 13, label, "start"), _legend(rows)]
         parts += [_mark(x, threshold)] if threshold is not None else []
-    parts.append(_text(WIDTH / 2, HEIGHT - 5, str(table["unit"])))
+    parts.append(_text(WIDTH / 2, HEIGHT - 9, str(table["unit"])))
     style = f'font-size="{TEXT}" style="max-width:27rem;fill:var(--soft)"'
     head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" {style}><title>{escape(words)}</title>'
     return f"{head}{''.join(parts)}</svg>"
@@ -115,7 +115,7 @@ def _bars(x: Axis, y: Axis, edges: Sequence[float], rows: Rows, stacked: bool) -
     for place, row in enumerate(rows.values()):
         yield f'<g style="fill:var(--series-{place % COLOURS})">'
         for i, (left, right) in enumerate(pairwise(x.at(edge) for edge in edges)):
-            width = 0.9 * (right - left) / (1 if stacked else len(rows))
+            width = max(0.9 * (right - left), right - left - 2) / (1 if stacked else len(rows))
             start, top = left + (0 if stacked else place * width), y.at(foot[i] + row[i])
             if row[i]:
                 size = f'width="{width:.2f}" height="{y.at(foot[i]) - top:.2f}"'
