@@ -112,7 +112,8 @@ class Frame:
         if matrix not in _KNOWN:
             matrix = _BT709 if raw.height >= _HIGH or raw.width >= _WIDE else _BT601
         how = Interpolation.AREA if smaller else Interpolation.BICUBIC
-        if (height, width) == (raw.height, raw.width):
+        deep = raw.format.components[0].bits > 8
+        if (height, width) == (raw.height, raw.width) and not deep:
             how = Interpolation.BILINEAR  # of the colour planes alone
         else:
             how |= Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
