@@ -19,6 +19,9 @@ _END = 8
 # The picture of a camera with its cap on, or of a leader: no pixel is brighter than this, in grey
 # levels, and it has no contrast. A night scene has lamps.
 _BLACK_LEVEL, _BLACK_CONTRAST = 32, 3.0
+# A frame is repeated amid motion where it differs from the one before by less than this share of
+# what three frames on both sides change, and nowhere by more than so many grey levels.
+_REPEATED, _LEFT = 0.1, 10
 
 
 class Limits(Section):
@@ -76,10 +79,15 @@ def repeats(thumbs: Frames) -> npt.NDArray[np.bool_]:
     """Which pictures (n, height, width, 3) are the one before, shown again.
 
     Even a still scene before a camera differs from frame to frame by noise; a repeated frame does
-    not, but for what compression leaves.
+    not, but for what compression leaves. Amid motion that may be more than the noise of another
+    scene, but it is next to nothing beside the changes before and after.
     """
     change = np.abs(np.diff(thumbs.astype(np.int16), axis=0))
-    same = (change.mean((1, 2, 3)) < 0.03) & (change.max((1, 2, 3)) <= 2)
+    mean, most = change.mean((1, 2, 3)), change.max((1, 2, 3))
+    same = (mean < 0.03) & (most <= 2)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(mean, (3, 4)), 7)[: len(mean)]
+    moving = np.minimum(around[:, :3].max(1), around[:, 4:].max(1))
+    same |= (mean < _REPEATED * moving) & (most <= _LEFT)
     return np.concatenate([np.zeros(min(1, len(thumbs)), bool), same])
 
 
