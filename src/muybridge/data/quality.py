@@ -23,6 +23,9 @@ _BLACK_LEVEL, _BLACK_CONTRAST = 32, 3.0
 # A scene comes to rest if it moves by less than this share of its usual change before and after;
 # measured: at most .26 where drawn things slow down, mostly over 1 around frozen frames.
 _RESTING = 0.3
+# A frame is repeated amid motion where it differs from the one before by less than this share of
+# what three frames on both sides change, and nowhere by more than so many grey levels.
+_REPEATED, _LEFT = 0.1, 10
 
 
 class Limits(Section):
@@ -96,7 +99,8 @@ def repeats(thumbs: Frames) -> npt.NDArray[np.bool_]:
     """Which pictures (n, height, width, 3) are the one before, shown again.
 
     Even a still scene before a camera differs from frame to frame by noise; a repeated frame does
-    not, but for what compression leaves.
+    not, but for what compression leaves. Amid motion that may be more than the noise of another
+    scene, but it is next to nothing beside the changes before and after.
     """
     import cv2
 
@@ -104,8 +108,12 @@ def repeats(thumbs: Frames) -> npt.NDArray[np.bool_]:
         return np.zeros(len(thumbs), bool)
     flat = thumbs.reshape(len(thumbs), -1)
     change = cv2.absdiff(flat[1:], flat[:-1])
-    same = (change.mean(1) < 0.03) & (change.max(1) <= 2)
-    return np.concatenate([np.zeros(min(1, len(thumbs)), bool), same])
+    mean, most = change.mean(1), change.max(1)
+    same = (mean < 0.03) & (most <= 2)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(mean, (3, 4)), 7)[: len(mean)]
+    moving = np.minimum(around[:, :3].max(1), around[:, 4:].max(1))
+    same |= (mean < _REPEATED * moving) & (most <= _LEFT)
+    return np.concatenate([[False], same])
 
 
 def at_rest(repeated: npt.NDArray[np.bool_], luma: Luma) -> npt.NDArray[np.bool_]:
