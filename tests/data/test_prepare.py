@@ -1,60 +1,95 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
-from collections import Counter
-from collections.abc import Mapping
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from muybridge.core import video
-from muybridge.core.config import parse
-from muybridge.core.errors import DataError, MuybridgeError, RecipeError
-from muybridge.core.video import Frames, at_rate, decode, encode, write_video
-from muybridge.data.prepare import Config, fit, prepare, scan
-from muybridge.data.stage import Settings, render
+from muybridge.core import files
+from muybridge.core.errors import DataError, MuybridgeError
+from muybridge.core.video import Frames, write_video
+from muybridge.data.prepare import Config, dry_run, prepare
 from muybridge.data.store import Dataset
 
-SMALL = Config(size=(32, 40), fps=8, min_seconds=1.5)
-COUNT = 12
+SMALL = Config(size=(32, 40), fps=12)
+SPLITS = ("train", "validation", "test")
+GOOD = 10
+ODD = os.fsdecode(b"c\xf4t\xe9.mp4")  # Latin-1: no text in UTF-8
+SHOWN = "c\\xf4t\\xe9.mp4"
+TIMED = "walk then run.mp4"
+
+
+def scene(seed: int, count: int = 32) -> Frames:
+    """A picture that moves to one side: uint8 (count, 48, 64, 3), no two seeds alike."""
+    chance = np.random.default_rng(seed)
+    wide = chance.integers(0, 256, (48, 64 + 3 * count, 3), np.uint8)
+    wide = cv2.GaussianBlur(wide, (0, 0), 1.5 + seed % 3)
+    wide = cv2.normalize(wide, None, 20, 130 + seed * 37 % 106, cv2.NORM_MINMAX)
+    return np.stack([wide[:, 3 * i : 3 * i + 64] for i in range(count)])
+
+
+def fill(folder: Path) -> None:
+    """Ten good files; copies, bad ones, odd names, and labels of all kinds."""
+    folder.mkdir()
+    for number in range(GOOD):
+        write_video(scene(number), folder / f"{number:02d}.mp4", 24)
+    write_video(scene(50, 72), folder / TIMED, 24)
+    write_video(scene(51), folder / "odd.mp4", 24)
+    (folder / "odd.mp4").rename(folder / ODD)
+    (folder / "deep").mkdir()
+    shutil.copy(folder / "00.mp4", folder / "deep" / "00.MP4")
+    write_video(scene(1)[:, :, ::-1], folder / "mirrored.mp4", 24, quality=24)
+    write_video(scene(60, 12), folder / "short.mp4", 24)
+    write_video(scene(61)[:, :20], folder / "tiny.mp4", 24)
+    write_video(np.repeat(scene(62)[:1], 120, 0), folder / "static.mp4", 24)
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "words.mov").write_text("this is not a video\n" * 50)
+    (folder / "away.mp4").symlink_to(folder / "nowhere.mp4")
+    (folder / "notes.txt").write_text("no footage")
+    rows: list[dict[str, Any]] = [
+        {"file_name": f"{n:02d}.mp4", "caption": f"scene {n}", "label": "ab"[n % 2],
+         "source": f"reel {n}", "licence": "CC0" if n % 3 else "CC BY 4.0",
+         "objects": ["ball", "dog"][: n % 3]}
+        for n in range(GOOD)
+    ]  # fmt: skip
+    rows += [
+        {"file_name": TIMED, "label": "walk", "start": 0, "end": 1.5, "licence": "own"},
+        {"file_name": TIMED, "label": "run", "start": 1.5, "end": 3, "licence": "own"},
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "labels.jsonl").write_text(lines)
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[Frames]:
-    """Clips of 2.0 seconds, but the second of 2.5."""
-    seconds = {1: 2.5}
-    return [render(Settings((48, 64), 8, seconds.get(i, 2.0), 9), i)[0] for i in range(COUNT)]
-
-
-@pytest.fixture(scope="module")
-def made(clips: list[Frames], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """These clips as files, to be copied."""
-    folder = tmp_path_factory.mktemp("clips")
-    for index, frames in enumerate(clips):
-        write_video(frames, folder / f"clip{index:02d}.mp4", fps=8)
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of footage and its dataset; not to be changed."""
+    folder = tmp_path_factory.mktemp("base")
+    fill(folder / "footage")
+    prepare(folder / "footage", folder / "dataset", config=SMALL)
     return folder
 
 
 @pytest.fixture
-def footage(made: Path, tmp_path: Path) -> Path:
-    """A folder of clips, each test's own."""
-    return Path(shutil.copytree(made, tmp_path / "footage"))
+def own(base: Path, tmp_path: Path) -> Path:
+    """The same, each test's own. Files are linked, so that their numbers stay."""
 
+    def link(source: str, target: str) -> None:
+        os.link(source, target, follow_symlinks=False)
 
-def facts_of(folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((folder / "dataset.json").read_text())
-    return facts
-
-
-def catalogue_of(folder: Path) -> dict[str, dict[str, Any]]:
-    rows = pd.read_parquet(folder / "catalogue.parquet").to_dict("records")
-    return {str(row["file"]): {str(key): value for key, value in row.items()} for row in rows}
+    shutil.copytree(base, tmp_path / "own", symlinks=True, copy_function=link)
+    return tmp_path / "own"
 
 
 def content(folder: Path) -> Mapping[str, bytes]:
@@ -65,397 +100,386 @@ def content(folder: Path) -> Mapping[str, bytes]:
     }
 
 
+def done(folder: Path) -> dict[str, tuple[int, int]]:
+    """Of each finished item of a store: its file's number and time of writing, new if redone."""
+    found = {}
+    for path in folder.glob("items/*/records.json"):
+        try:
+            about = path.stat()
+        except FileNotFoundError:  # the folder was just moved
+            continue
+        found[path.parent.name] = (about.st_ino, about.st_mtime_ns)
+    return found
+
+
 def refused(
     footage: Path, out: Path, *more: Any, kind: type[MuybridgeError] = DataError
 ) -> MuybridgeError:
-    """The error of `prepare`, which must leave everything beside `out` as it was."""
-    before = content(out.parent)
+    """The error of `prepare`, which must leave the footage and `out` as they were."""
+    before = content(out) if out.is_dir() else None
+    footage_before = content(footage)
     with pytest.raises(kind) as caught:
         prepare(footage, out, *more)
-    assert content(out.parent) == before
+    assert (content(out) if out.is_dir() else None) == before
+    assert content(footage) == footage_before
     assert caught.value.hint
     return caught.value
 
 
-def test_frames_are_stored_whole_in_order_of_name(footage: Path, tmp_path: Path) -> None:
-    (footage / "deep" / "er").mkdir(parents=True)
-    (footage / "clip03.mp4").rename(footage / "deep" / "er" / "moved.MP4")
-    (footage / "notes.txt").write_text("not footage")
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    names = [clip.name for clip in dataset.clips]
-    assert names == sorted(p.relative_to(footage).as_posix() for p in scan(footage))
-    assert len(names) == COUNT and "deep/er/moved.MP4" in names
-    assert (dataset.fps, dataset.facts["size"]) == (8, [32, 40])
-    start = 0
-    for clip in dataset.clips:
-        source = [fit(picture, (32, 40)) for _, picture in at_rate(decode(footage / clip.name), 8)]
-        assert (clip.start, clip.frames) == (start, len(source))
-        assert np.array_equal(dataset.frames(clip, np.arange(clip.frames)), np.stack(source))
-        start += clip.frames
-    assert start == len(dataset.pixels) == 8 * 2 * COUNT + 4
+# --- what a dataset says -------------------------------------------------------------------------
 
 
-def test_counts_and_seconds_add_up(footage: Path, tmp_path: Path) -> None:
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    facts = dataset.facts
-    for split in ("train", "validation", "test"):
+def test_every_file_has_a_row_and_a_reason_where_it_is_set_aside(base: Path) -> None:
+    table = pd.read_parquet(base / "dataset" / "catalogue.parquet")
+    rows = table[table["kind"] == "file"].set_index("file")
+    told = {
+        "away.mp4": "cannot be opened: No such file",
+        "empty.mp4": "cannot be opened: is empty (0 bytes)",
+        "short.mp4": "too short: 0.50 s, prepare.min_seconds = 1",
+        "static.mp4": "static",
+        "tiny.mp4": "too small: 20 pixels, prepare.min_height = 32",
+        "words.mov": "cannot be opened",
+    }
+    for name, reason in told.items():
+        assert rows.loc[name, "reason"].startswith(reason)
+        assert rows.loc[name, "fate"] == "set aside"
+    kept = {f"{n:02d}.mp4" for n in range(GOOD)} | {TIMED, SHOWN, "deep/00.MP4", "mirrored.mp4"}
+    assert set(rows.index) == kept | told.keys()
+    assert all(rows.loc[name, "fate"] == "kept" and not rows.loc[name, "reason"] for name in kept)
+    dataset = Dataset.open(base / "dataset")
+    assert {clip.original for clip in dataset.clips} == kept
+    words = Counter(reason.partition(":")[0] for reason in told.values())
+    assert dataset.facts["set_aside"] == words
+    assert dataset.facts["files"] == len(rows)
+
+
+def test_counts_and_seconds_add_up(base: Path) -> None:
+    dataset = Dataset.open(base / "dataset")
+    facts, groups = dataset.facts, {clip.group for clip in dataset.clips}
+    for split in SPLITS:
         own = dataset.of(split)
         assert len(own) == facts["clips"][split] > 0
-        assert facts["seconds"][split] == pytest.approx(sum(clip.frames for clip in own) / 8)
-    assert sum(facts["clips"].values()) == facts["files"] == facts["groups"] == COUNT
-    assert facts["set_aside"] == {}
-    assert facts == facts_of(tmp_path / "dataset")
+        assert facts["seconds"][split] == pytest.approx(sum(clip.frames for clip in own) / 12)
+    assert sum(facts["clips"].values()) == len(dataset.clips) == GOOD + 5
+    assert facts["groups"] == len(groups) == GOOD + 2
+    assert sum(facts["kinds"].values()) == sum(clip.frames for clip in dataset.clips)
+    assert all(clip.frames == len(clip.kinds) for clip in dataset.clips)
 
 
-def test_statistics_are_those_of_the_training_frames(footage: Path, tmp_path: Path) -> None:
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    levels = np.concatenate(
-        [dataset.frames(clip, np.arange(clip.frames)) for clip in dataset.of("train")]
-    )
-    values = levels.reshape(-1, 3) / 127.5 - 1
-    assert dataset.facts["mean"] == pytest.approx(values.mean(0), abs=1e-6)
-    assert dataset.facts["std"] == pytest.approx(values.std(0), abs=1e-6)
-    everything = np.asarray(dataset.pixels).reshape(-1, 3) / 127.5 - 1
-    assert np.abs(everything.mean(0) - dataset.facts["mean"]).max() > 1e-4
-
-
-def test_class_folders_are_labels(footage: Path, tmp_path: Path) -> None:
-    for index, path in enumerate(sorted(footage.iterdir())):
-        folder = footage / ("run", "walk", "jump")[index % 3]
-        folder.mkdir(exist_ok=True)
-        path.rename(folder / path.name)
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    assert dataset.labels == ["jump", "run", "walk"]
-    for clip in dataset.clips:
-        assert clip.label == clip.name.partition("/")[0]
-        assert clip.caption == ""
-    assert dataset.facts["captioned"] == 0
-
-
-def test_a_csv_tells_labels_captions_and_splits(footage: Path, tmp_path: Path) -> None:
-    rows = ["file_name,caption,label,split"]
-    rows += [f"clip{i:02d}.mp4,clip {i},{'ab'[i % 2]},{'test' if i < 3 else ''}" for i in range(10)]
-    (footage / "labels.csv").write_text("\n".join(rows))
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    assert dataset.labels == ["a", "b"]
-    assert dataset.facts["captioned"] == 10
-    for index, clip in enumerate(dataset.clips):
-        assert clip.caption == (f"clip {index}" if index < 10 else "")
-        assert clip.label == ("ab"[index % 2] if index < 10 else "")
-        if index < 3:
-            assert clip.split == "test"
-
-
-def test_jsonl_tells_captions_and_a_file_that_is_given_goes_first(
-    footage: Path, tmp_path: Path
-) -> None:
-    rows = [{"file_name": f"clip{i:02d}.mp4", "text": f"found {i}"} for i in range(COUNT)]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (footage / "metadata.jsonl").write_text(lines)
-    (tmp_path / "mine.jsonl").write_text(lines.replace("found", "given"))
-    found = prepare(footage, tmp_path / "found", config=SMALL)
-    given_ = prepare(footage, tmp_path / "given", tmp_path / "mine.jsonl", SMALL)
-    assert [clip.caption for clip in found.clips] == [f"found {i}" for i in range(COUNT)]
-    assert [clip.caption for clip in given_.clips] == [f"given {i}" for i in range(COUNT)]
-    assert found.facts["digest"] != given_.facts["digest"]
-
-
-def test_broken_footage_is_set_aside_with_a_reason(
-    footage: Path, clips: list[Frames], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = (footage / "clip00.mp4").read_bytes()
-    (footage / "empty.mp4").write_bytes(b"")
-    (footage / "words.mov").write_text("this is not a video\n" * 50)
-    (footage / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    write_video(clips[0][:8], footage / "short.mp4", fps=8)
-    write_video(clips[0][:, :20, :30], footage / "tiny.mp4", fps=8)
-    write_video(clips[0], footage / "odd.mp4", fps=8)
-    original = video.decode
-
-    def decoding(path: Path) -> Any:
-        if path.name == "odd.mp4":
-            raise RuntimeError("a decoder that fails in its own way")
-        return original(path)
-
-    monkeypatch.setattr(video, "decode", decoding)
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    catalogue = catalogue_of(tmp_path / "dataset")
-    reasons = {name: row["reason"] for name, row in catalogue.items() if row["fate"] == "set aside"}
-    told = {
-        "empty.mp4": "0 bytes",
-        "words.mov": "cannot be opened",
-        "cut.mp4": "cannot be opened",
-        "short.mp4": "too short: 1.00 s, prepare.min_seconds = 1.5",
-        "tiny.mp4": "too small: 20 pixels, prepare.min_height = 32",
-        "odd.mp4": "a decoder that fails in its own way",
+def test_statistics_are_those_of_the_training_frames(base: Path) -> None:
+    dataset = Dataset.open(base / "dataset")
+    counted = {
+        clip["content"]: clip
+        for path in (base / "dataset/items").glob("*/records.json")
+        for clip in json.loads(path.read_text())[0]["clips"]
     }
-    assert reasons.keys() == told.keys()
-    for name, reason in told.items():
-        assert reason in reasons[name]
-    kept = {name for name, row in catalogue.items() if row["fate"] == "kept"}
-    assert kept == {clip.name for clip in dataset.clips}
-    assert all(row["reason"] == "" for row in catalogue.values() if row["fate"] == "kept")
-    assert catalogue["clip01.mp4"]["seconds"] == pytest.approx(2.5)
-    assert (catalogue["tiny.mp4"]["width"], catalogue["tiny.mp4"]["height"]) == (30, 20)
-    facts = dataset.facts
-    assert facts["files"] == len(catalogue) == COUNT + 6
-    assert sum(facts["clips"].values()) + sum(facts["set_aside"].values()) == facts["files"]
+    train = [counted[clip.content] for clip in dataset.of("train")]
+    for clip, own in zip(dataset.of("train"), train, strict=True):
+        # Counted before they were encoded, which moves colours a little.
+        levels = dataset.frames(clip, np.arange(clip.frames)).reshape(-1, 3) / 127.5 - 1
+        assert own["mean"] == pytest.approx(levels.mean(0), abs=0.03)
+        assert own["square"] == pytest.approx((levels**2).mean(0), abs=0.05)
+    weights = [own["frames"] for own in train]
+    mean = np.average([own["mean"] for own in train], axis=0, weights=weights)
+    square = np.average([own["square"] for own in train], axis=0, weights=weights)
+    assert dataset.facts["mean"] == pytest.approx(mean, abs=1e-9)
+    assert dataset.facts["std"] == pytest.approx(np.sqrt(square - mean**2), abs=1e-9)
 
 
-def test_real_damage_is_set_aside_with_a_reason(
-    footage: Path, tmp_path: Path, shared: Path
-) -> None:
-    damaged = {
-        "damaged/audio_only.mp4": "no picture",
-        "damaged/truncated.mp4": "cannot be opened",
-        "damaged/tiny.mp4": "too small",
-        "real/corrupted.mp4": "breaks off after 2.70 s",
-        "real/h265.mp4": "too short",
-    }
-    for name in damaged:
-        shutil.copy(shared / "footage" / name, footage)
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    catalogue = catalogue_of(tmp_path / "dataset")
-    for name, reason in damaged.items():
-        assert reason in catalogue[Path(name).name]["reason"]
-    assert Counter(row["fate"] for row in catalogue.values()) == {"kept": COUNT, "set aside": 5}
-    assert len(dataset.clips) == COUNT
-
-
-def test_copies_and_mirror_images_stay_on_one_side(
-    footage: Path, clips: list[Frames], tmp_path: Path
-) -> None:
-    for index in range(6):
-        path = footage / f"clip{index:02d}.mp4"
-        shutil.copy(path, footage / f"copy{index:02d}.mp4")
-        write_video(clips[index][:, :, ::-1], footage / f"mirror{index:02d}.mp4", 8, quality=26)
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    sides: dict[str, set[tuple[int, str]]] = {}
-    for clip in dataset.clips:
-        sides.setdefault(clip.name[-6:-4], set()).add((clip.group, clip.split))
+def test_copies_and_mirror_images_stay_on_one_side(base: Path) -> None:
+    sides = defaultdict(set)
+    for clip in Dataset.open(base / "dataset").clips:
+        sides[clip.original].add((clip.group, clip.split))
+    assert sides["00.mp4"] == sides["deep/00.MP4"]
+    assert sides["01.mp4"] == sides["mirrored.mp4"]
     assert all(len(found) == 1 for found in sides.values())
-    assert len(set.union(*sides.values())) == dataset.facts["groups"] == COUNT
-    assert {clip.split for clip in dataset.clips} == {"train", "validation", "test"}
 
 
-def test_the_digest_is_that_of_the_content(footage: Path, tmp_path: Path) -> None:
-    def digest(name: str, config: Config = SMALL) -> str:
-        return str(prepare(footage, tmp_path / name, config=config).facts["digest"])
+def test_an_exact_copy_is_read_once(base: Path) -> None:
+    table = pd.read_parquet(base / "dataset" / "catalogue.parquet")
+    rows = table[(table["kind"] == "file") & (table["digest"] != "")]
+    copies = rows[rows["file"].isin(["00.mp4", "deep/00.MP4"])]
+    assert copies["digest"].nunique() == 1
+    assert len(done(base / "dataset")) == len(rows) - 1
+    clips = table[table["kind"] == "clip"].set_index("file")
+    assert clips.loc["00.mp4", "content"] == clips.loc["deep/00.MP4", "content"]
 
-    first = digest("first")
-    assert digest("second") == first
-    assert content(tmp_path / "second") == content(tmp_path / "first")
-    others = [
-        digest("other", SMALL.with_values(**change))
-        for change in ({"size": (40, 32)}, {"fps": 4.0}, {"seed": 1}, {"ratios": (0.5, 0.25, 0.25)})
+
+def test_labels_licence_and_source_follow_every_clip(base: Path) -> None:
+    folder = base / "dataset"
+    lines = [
+        {**json.loads(line), "split": split}
+        for split in SPLITS
+        for line in (folder / split / "metadata.jsonl").read_text().splitlines()
     ]
-    (footage / "clip00.mp4").unlink()
-    others.append(digest("fewer"))
-    assert len({first, *others}) == 6
+    table = pd.read_parquet(folder / "catalogue.parquet")
+    tables: list[list[dict[str, Any]]] = [
+        lines,
+        pd.read_parquet(folder / "clips.parquet").to_dict("records"),  # type: ignore[list-item]
+        table[table["kind"] == "clip"].rename(columns={"file": "original"}).to_dict("records"),  # type: ignore[list-item]
+    ]
+    for rows in tables:
+        named = {row["original"]: row for row in rows}
+        for n in range(GOOD):
+            row = named[f"{n:02d}.mp4"]
+            assert (row["caption"], row["label"]) == (f"scene {n}", "ab"[n % 2])
+            assert (row["source"], row["licence"]) == (f"reel {n}", "CC0" if n % 3 else "CC BY 4.0")
+            objects = row["objects"]
+            names = objects.split("; ") if isinstance(objects, str) else list(objects)
+            assert [name for name in names if name] == ["ball", "dog"][: n % 3]
+        assert (named["mirrored.mp4"]["licence"], named[SHOWN]["source"]) == ("", "")
+
+
+def test_labels_with_times_cut_and_label_clips(base: Path) -> None:
+    clips = [c for c in Dataset.open(base / "dataset").clips if c.original == TIMED]
+    clips.sort(key=lambda clip: clip.start)
+    assert [(c.label, c.start, c.end) for c in clips] == [
+        ("walk", 0.0, pytest.approx(1.5)),
+        ("run", pytest.approx(1.5), pytest.approx(3.0)),
+    ]
+    assert [clip.name for clip in clips] == [f"{TIMED}#0", f"{TIMED}#1"]
+    assert {clip.licence for clip in clips} == {"own"}
+
+
+def test_the_digest_is_that_of_the_content(base: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(base / "dataset")
+    for clip in dataset.clips:
+        assert files.digest(dataset.folder / clip.file) == clip.content
+    # Where the footage and the dataset lie is no part of it.
+    moved = tmp_path / "moved"
+    shutil.copytree(base / "footage", moved, symlinks=True)
+
+    def digest(name: str, **values: Any) -> str:
+        shutil.copytree(base / "dataset" / "items", tmp_path / f"{name}.unfinished" / "items")
+        made = prepare(moved, tmp_path / name, config=SMALL.with_values(**values))
+        return str(made.facts["digest"])
+
+    assert digest("same") == dataset.facts["digest"]
+    digests = {
+        dataset.facts["digest"],
+        digest("seed", seed=3),
+        digest("ratios", ratios=(0.5, 0.25, 0.25)),
+    }
+    (moved / "09.mp4").unlink()
+    assert len({*digests, digest("fewer")}) == 4
+
+
+# --- again and again -----------------------------------------------------------------------------
+
+
+def test_added_footage_is_read_alone_and_nothing_changes_sides(own: Path) -> None:
+    before = Dataset.open(own / "dataset")
+    items = done(own / "dataset")
+    for number in range(70, 74):
+        write_video(scene(number), own / "footage" / f"new {number}.mp4", 24)
+    after = prepare(own / "footage", own / "dataset", config=SMALL)
+    sides = {clip.original: clip.split for clip in after.clips}
+    assert len(after.clips) == len(before.clips) + 4
+    assert {clip.original: clip.split for clip in before.clips}.items() <= sides.items()
+    now = done(own / "dataset")
+    assert items.items() <= now.items()
+    assert len(now) == len(items) + 4
+    assert sorted(path.name for path in own.iterdir()) == ["dataset", "footage"]
+
+
+def test_a_dry_run_makes_no_dataset_and_is_not_done_again(base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    folder, overview = dry_run(base / "footage", out, config=SMALL)
+    assert not out.exists()
+    assert (folder / "overview.json").is_file() and not (folder / "dataset.json").exists()
+    assert overview["table"]["in"]["files"] == 20
+    items = done(folder)
+    assert len(items) == 18
+    prepare(base / "footage", out, config=SMALL)
+    assert done(out) == items
+    first = content(base / "dataset")
+    assert {n: b for n, b in content(out).items() if not n.startswith("cache/")} == {
+        n: b for n, b in first.items() if not n.startswith("cache/")
+    }
+
+
+def test_other_settings_replace_the_dataset_and_its_clips(own: Path) -> None:
+    items = done(own / "dataset")
+    for path in list((own / "footage").iterdir())[6:]:
+        if path.is_file() and path.name != "labels.jsonl":
+            path.unlink()
+    changed = prepare(own / "footage", own / "dataset", config=SMALL.with_values(size=(40, 32)))
+    assert {(clip.height, clip.width) for clip in changed.clips} == {(40, 32)}
+    assert changed.facts["size"] == [40, 32]
+    assert not items.keys() & done(own / "dataset").keys()
+    stored = {path.name for path in (own / "dataset").glob("t*/*.mp4")}
+    stored |= {path.name for path in (own / "dataset").glob("validation/*.mp4")}
+    assert len(stored) == len(changed.clips)
+
+
+def test_footage_that_holds_its_own_dataset(own: Path) -> None:
+    out = own / "footage" / "dataset"
+    first = prepare(own / "footage", out, config=SMALL)
+    items = done(out)
+    again = prepare(own / "footage", out, config=SMALL)
+    assert again.facts == first.facts
+    assert first.facts["digest"] == Dataset.open(own / "dataset").facts["digest"]
+    assert done(out) == items
+    assert len(again.clips) == GOOD + 5
+
+
+def test_a_second_process_is_refused(own: Path) -> None:
+    with files.locked(own / "dataset.unfinished", "dataset"):
+        error = refused(own / "footage", own / "dataset", None, SMALL, kind=MuybridgeError)
+        assert "another process" in error.message
+        with pytest.raises(MuybridgeError, match="another process"):
+            dry_run(own / "footage", own / "dataset", config=SMALL)
+
+
+def test_a_full_disk_leaves_the_older_dataset(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_video(scene(70), own / "footage" / "new.mp4", 24)
+    with monkeypatch.context() as patched:
+        patched.setattr("muybridge.data.store.os.link", full)
+        patched.setattr("muybridge.data.store.shutil.copyfile", full)
+        error = refused(own / "footage", own / "dataset", None, SMALL, kind=MuybridgeError)
+    assert "the disk is full" in error.message
+    assert len(prepare(own / "footage", own / "dataset", config=SMALL).clips) == GOOD + 6
+
+
+# --- what is refused -----------------------------------------------------------------------------
 
 
 def test_a_folder_without_video_says_what_is_there(tmp_path: Path) -> None:
     footage, out = tmp_path / "footage", tmp_path / "dataset"
-    assert str(footage) in refused(footage, out).message
     footage.mkdir()
     assert "empty" in refused(footage, out).message
     for name in ("a.jpg", "b.jpg", "c"):
         (footage / name).write_text("x")
     error = refused(footage, out)
     assert "2 .jpg" in error.message and "1 no suffix" in error.message
-    assert ".mp4" in error.hint or ".avi" in error.hint
-    assert str(tmp_path / "footage/c") in refused(footage / "c", out).message
+    assert ".mp4" in error.hint
+    with pytest.raises(DataError, match="absent"):
+        prepare(tmp_path / "absent", out)
 
 
-def test_no_clip_that_is_long_enough_says_so(footage: Path, tmp_path: Path) -> None:
-    error = refused(footage, tmp_path / "dataset", None, SMALL.with_values(min_seconds=60))
-    assert f"{COUNT}" in error.message and "too short" in error.message
-    assert "clip00.mp4" in error.message and "prepare.min_seconds = 60" in error.message
-    assert "prepare.min_seconds" in error.hint
+def test_what_cannot_be_used_is_counted_and_the_dataset_stays(own: Path) -> None:
+    config = SMALL.with_values(min_seconds=60)
+    error = refused(own / "footage", own / "dataset", None, config)
+    assert (
+        f"too short ({GOOD + 5})" in error.message and "prepare.min_seconds = 60" in error.message
+    )
+    assert "--dry-run" in error.hint
 
 
-def test_labels_that_name_nothing_say_so(footage: Path, tmp_path: Path) -> None:
+def test_labels_that_name_nothing_say_so(base: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("file_name,label\nfootage/clip00.mp4,a\n")
-    error = refused(footage, tmp_path / "dataset", labels, SMALL)
-    assert "footage/clip00.mp4" in error.message and "'clip00.mp4'" in error.message
-    assert str(labels) in error.message
-    assert (
-        str(tmp_path / "absent.csv")
-        in refused(footage, tmp_path / "dataset", tmp_path / "absent.csv").message
-    )
+    labels.write_text("file_name,label\nfootage/none.mp4,a\n")
+    error = refused(base / "footage", tmp_path / "dataset", labels, SMALL)
+    assert "footage/none.mp4" in error.message and str(labels) in error.message
 
 
-def test_too_few_pieces_of_footage_say_so(
-    footage: Path, clips: list[Frames], tmp_path: Path
-) -> None:
-    for path in sorted(footage.iterdir())[2:]:
-        path.unlink()
-    shutil.copy(footage / "clip00.mp4", footage / "copy.mp4")
-    write_video(clips[1][:, :, ::-1], footage / "mirror.mp4", fps=8)
+def test_too_few_pieces_of_footage_say_so(base: Path, tmp_path: Path) -> None:
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    for name in ("00.mp4", "01.mp4", "mirrored.mp4"):
+        shutil.copy(base / "footage" / name, footage)
     error = refused(footage, tmp_path / "dataset", None, SMALL)
-    assert "4 clips come from 2 independent pieces" in error.message
+    assert "3 clips come from 2 independent pieces" in error.message
 
 
-def test_something_else_is_never_replaced(footage: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "thesis.txt").write_text("years of work")
-    assert str(other) in refused(footage, other, None, SMALL).message
-    assert (
-        str(other / "thesis.txt")
-        in refused(footage, other / "thesis.txt", None, SMALL, kind=MuybridgeError).message
-    )
+def test_something_else_is_never_replaced(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert str(tmp_path) in refused(base / "footage", tmp_path, None, SMALL).message
+    assert "thesis" in refused(base / "footage", tmp_path / "thesis.txt", None, SMALL).message
 
 
 @pytest.mark.parametrize("which", ["itself", "parent", "link"])
-def test_the_footage_is_never_replaced(footage: Path, tmp_path: Path, which: str) -> None:
-    prepare(footage, tmp_path / "dataset", config=SMALL)
+def test_the_footage_is_never_replaced(own: Path, which: str) -> None:
     # Even where it looks like a dataset.
-    shutil.copy(tmp_path / "dataset" / "dataset.json", footage)
-    shutil.copy(tmp_path / "dataset" / "dataset.json", footage.parent)
-    (tmp_path / "link").symlink_to(footage)
-    out = {"itself": footage, "parent": footage.parent, "link": tmp_path / "link"}[which]
-    before = content(footage)
-    with pytest.raises(DataError, match="footage"):
-        prepare(footage, out, config=SMALL)
-    assert content(footage) == before
+    shutil.copy(own / "dataset" / "dataset.json", own / "footage")
+    shutil.copy(own / "dataset" / "dataset.json", own)
+    (own / "link").symlink_to(own / "footage")
+    out = {"itself": own / "footage", "parent": own, "link": own / "link"}[which]
+    assert "footage" in refused(own / "footage", out, None, SMALL).message
 
 
-def test_an_older_dataset_is_replaced_only_by_a_whole_one(footage: Path, tmp_path: Path) -> None:
-    out = tmp_path / "dataset"
-    out.mkdir()  # an empty folder is no one's
-    first = prepare(footage, out, config=SMALL).facts["digest"]
-    before = content(out)
-    refused(footage, out, None, SMALL.with_values(min_seconds=60))
-    assert content(out) == before
-    (footage / "clip00.mp4").unlink()
-    assert prepare(footage, out, config=SMALL).facts["digest"] != first
-    assert len(Dataset.open(out).clips) == COUNT - 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "footage"]
+# --- in processes of their own -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"fps": 0}, {"fps": -1}, {"fps": float("nan")}, {"fps": float("inf")}, {"size": (0, 64)},
-        {"size": (64, -1)}, {"ratios": (0, 0, 0)}, {"ratios": (-0.1, 1, 0.1)},
-        {"ratios": (float("nan"), 1, 1)}, {"min_seconds": float("nan")},
-    ],
-)  # fmt: skip
-def test_settings_that_no_dataset_can_have_are_refused(values: dict[str, Any]) -> None:
-    (name,) = values
-    with pytest.raises(RecipeError, match=f"prepare.{name}"):
-        parse(Config, values, "prepare")
+def command(footage: Path, out: Path) -> list[str]:
+    settings = ["--set", "prepare.size=[32,40]", "--set", "prepare.fps=12"]
+    return [
+        sys.executable,
+        "-m",
+        "muybridge",
+        "prepare",
+        str(footage),
+        "--out",
+        str(out),
+        *settings,
+    ]
 
 
-@given(
-    st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.integers(1, 40),
-    st.tuples(*[st.integers(0, 255)] * 3),
-)  # fmt: skip
-def test_pictures_of_any_shape_fill_the_size(
-    height: int, width: int, rows: int, columns: int, colour: tuple[int, int, int]
+@pytest.mark.slow
+def test_killed_at_twenty_moments_the_same_command_ends_in_the_same_dataset(
+    base: Path, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
-    fitted = fit(np.full((height, width, 3), colour, np.uint8), (rows, columns))
-    assert fitted.shape == (rows, columns, 3) and fitted.dtype == np.uint8
-    assert (fitted == colour).all()
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    work = out.with_name("killed.unfinished")
+
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command(base / "footage", folder), env=environment, stderr=subprocess.DEVNULL
+        )
+
+    process = start(whole)
+    soon(lambda: len(done(whole.with_name("whole.unfinished"))) == 18)
+    begun = time.monotonic()
+    assert process.wait() == 0
+    storing = time.monotonic() - begun
+    chance = random.Random(0)
+    seen: dict[str, tuple[int, int]] = {}
+    states = Counter[str]()
+    for kill in range(20):
+        process = start(out)
+        if kill < 8:  # while files are read: a little after one more was done
+            soon(lambda: len(done(work)) > len(seen), process)  # noqa: B023
+            time.sleep(chance.uniform(0, 0.1))
+        else:  # at any moment from when the process looks at the store
+            soon(lambda: (work / ".lock").exists(), process)
+            time.sleep(chance.uniform(0, 1.2 * storing))
+        process.kill()
+        ended = process.wait() == 0
+        now = done(work) | done(out)
+        for key, about in seen.items():
+            assert now[key] == about
+        seen = now
+        states["whole" if ended else "stored" if out.exists() else f"read {len(now) < 18}"] += 1
+    assert states["read True"] >= 4 and sum(states.values()) - states["read True"] >= 4, states
+    assert start(out).wait() == 0
+    assert done(out) == seen | done(out)
+    assert {n: b for n, b in content(out).items() if not n.startswith("cache/")} == {
+        n: b for n, b in content(whole).items() if not n.startswith("cache/")
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
 
 
-@given(st.integers(0, 7), st.integers(0, 9))
-def test_the_centre_is_kept_unscaled_where_it_fits(more: int, size: int) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (10 + size, 12 + size + more, 3), np.uint8)
-    fitted = fit(picture, (10 + size, 12 + size))
-    left = more // 2
-    assert np.array_equal(fitted, picture[:, left : left + 12 + size])
+def soon(true: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    """Waits until something is true, or a process has ended."""
+    end = time.monotonic() + 60
+    while not true() and (process is None or process.poll() is None):
+        assert time.monotonic() < end
+        time.sleep(0.002)
 
 
-@pytest.mark.parametrize(("height", "width"), [(90, 60), (60, 200), (16, 90), (33, 21)])
-def test_pictures_are_scaled_to_cover_without_being_bent(height: int, width: int) -> None:
-    # Red grows by what it is across, green by what it is down: both are 128 at the centre.
-    down, across = np.mgrid[:height, :width]
-    step = 96 / max(height, width)
-    picture = np.stack(
-        [128 + step * (across - (width - 1) / 2), 128 + step * (down - (height - 1) / 2), 0 * down],
-        -1,
+@pytest.mark.slow
+def test_ray_makes_the_same_dataset(
+    base: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    pytest.importorskip("ray")
+    out = tmp_path / "dataset"
+    program = (
+        "import sys\nfrom muybridge.data.prepare import Config, prepare\n"
+        "prepare(sys.argv[1], sys.argv[2], config=Config(size=(32, 40), fps=12), engine='ray')\n"
     )
-    fitted = fit(picture.round().astype(np.uint8), (32, 24)).astype(float)
-    scale = max(32 / height, 24 / width)
-    y, x = np.mgrid[:32, :24]
-    inner = np.s_[3:-3, 3:-3]
-    # Within a pixel of the stored size, which is where an odd rest is cropped.
-    assert (
-        np.abs(fitted[..., 0] - (128 + step / scale * (x - 11.5)))[inner].max() < step / scale + 1
-    )
-    assert (
-        np.abs(fitted[..., 1] - (128 + step / scale * (y - 15.5)))[inner].max() < step / scale + 1
-    )
-
-
-@pytest.mark.parametrize("size", [(64, 64), (32, 40), (40, 32), (31, 33)])
-@pytest.mark.parametrize(
-    "shape", [(480, 640), (640, 480), (48, 64), (64, 67), (360, 641), (20, 27)]
-)
-def test_mirror_images_are_cropped_alike(shape: tuple[int, int], size: tuple[int, int]) -> None:
-    """Or copies that were mirrored would be shifted, and could pass for other footage."""
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    for axis in (0, 1):
-        mirrored = np.ascontiguousarray(np.flip(picture, axis))
-        difference = fit(mirrored, size).astype(int) - np.flip(fit(picture, size), axis)
-        assert np.abs(difference).max() <= 1
-
-
-@pytest.fixture
-def dataset(footage: Path, tmp_path: Path) -> Path:
-    return prepare(footage, tmp_path / "dataset", config=SMALL).folder
-
-
-def broken(folder: Path) -> MuybridgeError:
-    with pytest.raises(MuybridgeError) as caught:
-        Dataset.open(folder)
-    assert str(folder) in caught.value.message
-    return caught.value
-
-
-def test_a_damaged_dataset_is_named(dataset: Path) -> None:
-    pixels, index = dataset / "frames.u8", dataset / "clips.parquet"
-    whole = pixels.read_bytes()
-    picture = 32 * 40 * 3
-    for damaged in (whole[:-1], whole[:-picture], whole + bytes(picture), b""):
-        pixels.write_bytes(damaged)
-        assert "prepare" in broken(dataset).hint
-    pixels.write_bytes(whole)
-    table = index.read_bytes()
-    index.write_bytes(table[: len(table) // 2])
-    assert "prepare" in broken(dataset).hint
-    index.unlink()
-    assert "prepare" in broken(dataset).hint
-    index.write_bytes(table)
-    Dataset.open(dataset)
-
-
-def test_a_dataset_of_another_format_or_none_is_named(dataset: Path) -> None:
-    facts = facts_of(dataset)
-    (dataset / "dataset.json").write_text(json.dumps({**facts, "format": 99}))
-    assert "99" in broken(dataset).message
-    (dataset / "dataset.json").write_text("{")
-    broken(dataset)
-    (dataset / "dataset.json").unlink()
-    assert "muybridge prepare" in broken(dataset).hint
-
-
-def test_the_sound_that_is_dropped_is_counted(footage: Path, tmp_path: Path, shared: Path) -> None:
-    shutil.copy(shared / "footage/damaged/truncated.mkv", footage)  # which has sound
-    facts = prepare(footage, tmp_path / "dataset", config=SMALL).facts
-    assert facts["sound_dropped"] == 1
-    assert catalogue_of(tmp_path / "dataset")["truncated.mkv"]["sound"]
-
-
-def test_footage_of_another_rate_is_taken_by_time(footage: Path, tmp_path: Path) -> None:
-    pictures = [np.full((48, 64, 3), 10 * index, np.uint8) for index in range(25)]
-    (footage / "ramp.mp4").write_bytes(encode(np.stack(pictures), 12.5, quality=4))
-    dataset = prepare(footage, tmp_path / "dataset", config=SMALL)
-    (clip,) = [clip for clip in dataset.clips if clip.name == "ramp.mp4"]
-    assert clip.frames == 16
-    levels = dataset.frames(clip, np.arange(16)).mean((1, 2, 3))
-    nearest = [10 * round(moment / 8 * 12.5) for moment in range(16)]
-    assert levels == pytest.approx(nearest, abs=3)
+    script = [sys.executable, "-c", program, str(base / "footage"), str(out)]
+    subprocess.run(script, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert content(out) == content(base / "dataset")

@@ -142,6 +142,7 @@ def _survey(
 ) -> Survey:
     """Finds and reads all files."""
     work = _work(out)
+    files.remove(work / "pictures")  # of an earlier look, which may have been at other footage
     found = collect.scan(footage, (out, work))
     names = [collect.readable(path, footage) for path in found]
     known = labels.gather(found, footage, Path(labels_file) if labels_file else None)
@@ -315,7 +316,9 @@ def _facts(survey: Survey, clips: Sequence[Clip], footage: Path, config: Config)
         "files": len(survey.items),
         "set_aside": dict(aside),
         "sound_dropped": sum(bool(i["facts"].get("sound")) for i in survey.items if i["clips"]),
-        "digest": files.digest_of([store.record(clip, config.fps) for clip in clips]),
+        "digest": files.digest_of(
+            [{"split": clip.split, **store.record(clip, config.fps)} for clip in clips]
+        ),
         "prepare": config.model_dump(mode="json"),
     }
 
