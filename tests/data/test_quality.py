@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,14 @@ from muybridge.data import quality
 from muybridge.data.quality import Figures, Floats, Limits
 
 THUMB = (36, 64)
+
+
+def black(thumbs: Frames) -> npt.NDArray[np.bool_]:
+    return quality.black(quality.luma_of(thumbs))
+
+
+def figures(thumbs: Frames, times: Any, sampled: Any) -> quality.Figures:
+    return quality.figures(thumbs, quality.luma_of(thumbs), times, sampled)
 
 
 def leaves(seed: int, height: int = 270, width: int = 480) -> Floats:
@@ -112,21 +122,21 @@ def small(frames: Frames) -> Frames:
 
 def test_black_pictures(shared: Path) -> None:
     thumbs, _ = thumbs_of(shared / "footage/damaged/black_frames.mp4")
-    assert np.flatnonzero(quality.black(thumbs)).tolist() == list(range(20, 28))
+    assert np.flatnonzero(black(thumbs)).tolist() == list(range(20, 28))
     night = np.full((1, *THUMB, 3), 4, np.uint8)
-    assert quality.black(night).all()
+    assert black(night).all()
     night[0, 10:12, 20:22] = 200  # a lamp
-    assert not quality.black(night).any()
+    assert not black(night).any()
     # A dim scene has shapes.
     dim = levels(leaves(0, *THUMB) / 10)
-    assert not quality.black(np.repeat(dim[None, ..., None], 3, -1)).any()
+    assert not black(np.repeat(dim[None, ..., None], 3, -1)).any()
 
 
 def test_no_pictures_are_none_repeated() -> None:
     for count in (0, 1, 2, 5):
         noise = np.random.default_rng(0).integers(0, 256, (count, *THUMB, 3), np.uint8)
         assert quality.repeats(noise).tolist() == [False] * count
-        assert quality.black(noise).tolist() == [False] * count
+        assert black(noise).tolist() == [False] * count
 
 
 def panned(
@@ -192,7 +202,7 @@ def test_repeats_of_real_footage(shared: Path) -> None:
 
 
 def figures_of(thumbs: Frames, fps: float) -> Figures:
-    return quality.figures(thumbs, np.arange(len(thumbs)) / fps, np.zeros((0, 5)))
+    return figures(thumbs, np.arange(len(thumbs)) / fps, np.zeros((0, 5)))
 
 
 @pytest.mark.parametrize("angle", [0.0, np.pi / 2, 0.6])
@@ -242,7 +252,7 @@ def test_brightness_saturation_and_colour_of_one_colour(colour: tuple[int, int, 
 def test_sampled_figures_are_the_usual_ones() -> None:
     thumbs = small(panned(4, 0.01))
     sampled = np.array([[10, 1, 0.1, 0, 0], [20, 2, 0.2, 0, 0], [900, 90, 0.3, 1, 1.0]])
-    found = quality.figures(thumbs, np.arange(4) / 24, sampled)
+    found = figures(thumbs, np.arange(4) / 24, sampled)
     names = ("sharpness", "noise", "dark", "light", "flat")
     assert [found[name] for name in names] == [20, 2, 0.2, 0, 0]
 
@@ -293,7 +303,7 @@ def judged(path: Path, count: int = 30) -> str:
         times.append(frame.seconds)
         if len(times) == count:
             break
-    found = quality.figures(np.stack(thumbs), np.array(times), np.array(sampled))
+    found = figures(np.stack(thumbs), np.array(times), np.array(sampled))
     return quality.verdict(found, 0.0, Limits())
 
 
