@@ -15,10 +15,15 @@ from ..core.video import Frames
 from . import framing
 
 Flow = npt.NDArray[np.float32]
+# Of each row, or column: how bright it is, in grey levels, and which share of it is lit.
+_Lines = npt.NDArray[np.float64]
 
 # Bars are black to within this many grey levels, and take more than this share of a side.
 _BAR_LEVEL, _BAR_SHARE = 24, 0.015
 _BAR_SAMPLES = 8
+# Beside a bar, at one of the moments at least, this share of a line of the picture is lit: a bar is
+# straight, the roofs beneath a night's sky are not.
+_STRAIGHT = 0.4
 
 
 @lru_cache(maxsize=1)
@@ -127,12 +132,12 @@ def content(path: Path) -> framing.Box:
     """The part of a file's picture that is not black bars: top, bottom, left, right, of 1.
 
     Looks at a few moments spread over the file; bars are where all of them are black and beside
-    which the picture begins sharply.
+    which the picture begins sharply, in a straight line.
 
     Raises:
         DataError: the file cannot be opened or holds no picture.
     """
-    seen: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = []
+    seen: list[tuple[_Lines, _Lines]] = []
 
     def look(frame: decoding.Frame) -> None:
         height, width = frame.size
@@ -140,8 +145,13 @@ def content(path: Path) -> framing.Box:
         luma = frame.picture(
             (max(1, round(height * scale)), max(1, round(width * scale))), grey=True
         )
-        if not frame.damaged and (luma > 2 * _BAR_LEVEL).mean() > 0.05:
-            seen.append((np.percentile(luma, 98, axis=1), np.percentile(luma, 98, axis=0)))
+        lit = luma > 2 * _BAR_LEVEL
+        if not frame.damaged and lit.mean() > 0.05:
+            rows, columns = (
+                np.stack([np.percentile(luma, 98, axis=across), lit.mean(across)])
+                for across in (1, 0)
+            )
+            seen.append((rows, columns))
 
     decoding.sample(path, _BAR_SAMPLES, look)
     if not seen:
@@ -151,19 +161,18 @@ def content(path: Path) -> framing.Box:
     return top, bottom, left, right
 
 
-def _extent(sides: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
+def _extent(sides: Sequence[_Lines]) -> tuple[float, float]:
     """From where to where, of 1, any of the lines is not black."""
-    length = len(sides[0])
-    brightest = np.max([side for side in sides if len(side) == length], axis=0)
+    length = sides[0].shape[1]
+    brightest, share = np.max([side for side in sides if side.shape[1] == length], axis=0)
     lit = np.flatnonzero(brightest > _BAR_LEVEL)
     if not len(lit):
         return 0.0, 1.0
     first, last = int(lit[0]), int(lit[-1]) + 1
     least = max(2, round(_BAR_SHARE * length))
     # A dark corner of a scene fades in; a bar ends from one line to the next but one.
-    sharp = [
-        line < length and brightest[line : line + 3].max() > 2 * _BAR_LEVEL for line in (first,)
-    ] + [brightest[max(0, last - 3) : last].max() > 2 * _BAR_LEVEL]
-    start = first / length if first >= least and sharp[0] else 0.0
-    end = last / length if length - last >= least and sharp[1] else 1.0
-    return start, end
+    start = first >= least and share[first : first + 3].max() > _STRAIGHT
+    end = length - last >= least and share[max(0, last - 3) : last].max() > _STRAIGHT
+    if abs(first - (length - last)) <= 2:  # bars come in pairs: one is seen well enough
+        start = end = bool(start or end)
+    return first / length if start else 0.0, last / length if end else 1.0
