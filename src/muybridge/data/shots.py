@@ -33,13 +33,12 @@ REPEATED, BLANK, DIM, CHANGED = 0.25, 4.0, 0.1, 4.0
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
 SAME_EDGES = 0.35
-# Of a dissolve: how straight its way is and how far it leads (grey levels), and how much of the
-# loss of detail that mixing costs is there. All of a steady mixture of two still pictures is 1.
-STRAIGHT, FAR, FAINT = 0.45, 10.0, 0.65
+# Of a dissolve: how straight its way is, how much of its steps leads on, how much of the detail that
+# mixing costs is lost, all 1 for still pictures; how far it leads, grey levels.
+STRAIGHT, STEADY, FAINT, FAR = 0.45, 0.75, 0.65, 10.0
 # Seconds: slower dissolves are not looked for; shorter blank stretches inside a shot are flicker.
 LONGEST, FLICKER = 2.8, 0.75
-# Frames looked at in one go, and those beyond them on both sides.
-PIECE, MARGIN = 4000, 400
+PIECE, MARGIN = 4000, 400  # frames looked at in one go, and beyond them on both sides
 # For disorder: grey levels from one frame to the next, and the share of the way that is left.
 MOVING, SMOOTHER = 1.0, 0.9
 
@@ -181,8 +180,7 @@ class _Frames:
         """Whether two frames show one scene.
 
         Either their edges agree, or half of one picture is found anywhere in the other with a
-        correlation of `like` or more; a half, since a fast pan leaves no more. Neither is changed
-        by more or less light.
+        correlation above `like`; a half, since a fast pan leaves no more. Light changes neither.
         """
         if self.blank[first] or self.blank[second]:
             return False
@@ -238,7 +236,7 @@ def _gradual(frames: _Frames, cuts: list[Boundary]) -> Iterator[Boundary]:
             middle = (first + last) / 2
             if any(a <= middle <= b or first <= (a + b) / 2 <= last for a, b in taken):
                 continue
-            if _loss(frames, first, last) < FAINT or _one_scene(frames, first, last, begin, end):
+            if not _mixes(frames, first, last) or _one_scene(frames, first, last, begin, end):
                 continue
             first, last = _fitted(frames, first, last, begin, end)
             while first > 0 and frames.blank[first - 1]:
@@ -254,8 +252,7 @@ def _straight(frames: _Frames, begin: int, end: int) -> list[tuple[int, int]]:
     """Stretches of `begin` to `end` that run straight, first and last frame, the best first.
 
     For a frame j on the line from a to b, |b - a|^2 - |j - a|^2 - |b - j|^2 is twice the product of
-    the two parts; its sum over j is compared with that of a steady mixture. Where pictures move it
-    is negative, since distance grows little after the first step.
+    its parts; the sum over j is compared with a steady mixture's. Where pictures move it is small.
     """
     pictures = frames.small[begin:end].reshape(end - begin, -1)
     found: list[tuple[float, int, int]] = []
@@ -295,18 +292,21 @@ def _squared(pictures: Real, reach: int) -> list[Real]:
     return apart
 
 
-def _loss(frames: _Frames, first: int, last: int) -> float:
-    """How much less detail there is between two frames than at them, 1 for a steady mixture.
+def _mixes(frames: _Frames, first: int, last: int) -> bool:
+    """Whether one picture gives way to the other steadily, and detail is lost on the way.
 
     Of unlike pictures mixed in shares s and 1 - s, s^2 and (1 - s)^2 of the detail's power is left,
     whatever moves in them; on the way of a camera nearly all is.
     """
+    way = (frames.small[first : last + 1] - frames.small[first]).reshape(last + 1 - first, -1)
+    done = way @ way[-1]
+    if np.abs(np.diff(done)).sum() * STEADY > done[-1]:
+        return False
     one, other = frames.power[first], frames.power[last]
     common = float(frames.detail[first] @ frames.detail[last])
     share = np.arange(1, last - first) / (last - first)
-    whole = (1 - share) * one + share * other
-    mixed = share * (1 - share) * (one + other - 2 * common)
-    return float((whole - frames.power[first + 1 : last]).sum() / (mixed.sum() + 1e-6))
+    lost = (1 - share) * one + share * other - frames.power[first + 1 : last]
+    return bool(lost.sum() > FAINT * (share * (1 - share)).sum() * (one + other - 2 * common))
 
 
 def _one_scene(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
