@@ -182,7 +182,7 @@ def camera(luma: Luma, times: Floats) -> float:
     speeds = []
     for first in np.linspace(0, max(0, len(luma) - 1 - step), 16).astype(int):
         second = min(first + step, len(luma) - 1)
-        a, b = luma[first], luma[second]
+        a, b = luma[first].copy(), luma[second].copy()  # they are multiplied by the window in place
         (x, y), sure = cv2.phaseCorrelate(a, b, window)
         if sure > 0.1:
             spent = max(float(times[second] - times[first]), 1e-3)
