@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -321,6 +322,19 @@ def test_footage_that_holds_its_own_dataset(own: Path) -> None:
     assert first.facts["digest"] == Dataset.open(own / "dataset").facts["digest"]
     assert done(out) == items
     assert len(again.clips) == GOOD + 5
+
+
+def test_names_of_all_kinds(base: Path, tmp_path: Path) -> None:
+    names = [b"a\xe9.mp4", b"a\\xe9.mp4", b"x" * 240 + b".mp4", b"new\nline 'q'\t.mp4", b"-rf.MP4"]
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    for number, name in enumerate(names):
+        shutil.copy(base / "footage" / f"{number:02d}.mp4", footage / os.fsdecode(name))
+    made = prepare(footage, tmp_path / "dataset", config=SMALL)
+    assert len({clip.name for clip in made.clips}) == len(names)
+    table = pd.read_parquet(tmp_path / "dataset" / "catalogue.parquet")
+    assert len(table[table["kind"] == "file"]["file"].unique()) == len(names)
+    assert all(re.fullmatch(r"[a-z]+/[\w-]+\.mp4", clip.file) for clip in made.clips)
 
 
 def test_a_second_process_is_refused(own: Path) -> None:

@@ -61,8 +61,8 @@ def scan(footage: Path, leave: Sequence[Path] = ()) -> list[Path]:
 
 
 def readable(path: Path, footage: Path) -> str:
-    """A file's name from the footage folder, as text whatever bytes it holds."""
-    name = path.relative_to(footage).as_posix()
+    """A file's name from the footage folder, as text whatever bytes it holds, no two alike."""
+    name = path.relative_to(footage).as_posix().replace("\\", "\\\\")
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
