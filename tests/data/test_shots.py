@@ -287,6 +287,7 @@ def read(path: Path) -> tuple[Thumbs, npt.NDArray[np.float64]]:
     return np.array(thumbs, np.uint8).reshape(-1, 36, 64, 3), np.array(times)
 
 
+@pytest.mark.slow
 def test_real_footage_is_cut_where_it_should_be_and_in_order(shared: Path) -> None:
     for path in sorted((shared / "footage").glob("*/*.*")):
         thumbs, times = read(path)

@@ -33,8 +33,8 @@ REPEATED, BLANK, DIM, CHANGED = 0.25, 4.0, 0.1, 4.0
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
 SAME_EDGES = 0.35
-# Of a dissolve: how straight its way is, how much of its steps leads on, how much of the detail that
-# mixing costs is lost, all 1 for still pictures; how far it leads, grey levels.
+# Of a dissolve: how straight its way is, how much of its steps leads on, how much of the detail is
+# lost that mixing costs, all 1 for still pictures; how far it leads, grey levels.
 STRAIGHT, STEADY, FAINT, FAR = 0.45, 0.75, 0.65, 10.0
 # Seconds: slower dissolves are not looked for; shorter blank stretches inside a shot are flicker.
 LONGEST, FLICKER = 2.8, 0.75
@@ -298,15 +298,15 @@ def _mixes(frames: _Frames, first: int, last: int) -> bool:
     Of unlike pictures mixed in shares s and 1 - s, s^2 and (1 - s)^2 of the detail's power is left,
     whatever moves in them; on the way of a camera nearly all is.
     """
-    way = (frames.small[first : last + 1] - frames.small[first]).reshape(last + 1 - first, -1)
-    done = way @ way[-1]
-    if np.abs(np.diff(done)).sum() * STEADY > done[-1]:
-        return False
     one, other = frames.power[first], frames.power[last]
     common = float(frames.detail[first] @ frames.detail[last])
     share = np.arange(1, last - first) / (last - first)
     lost = (1 - share) * one + share * other - frames.power[first + 1 : last]
-    return bool(lost.sum() > FAINT * (share * (1 - share)).sum() * (one + other - 2 * common))
+    if lost.sum() < FAINT * (share * (1 - share)).sum() * (one + other - 2 * common):
+        return False
+    way = (frames.small[first : last + 1] - frames.small[first]).reshape(last + 1 - first, -1)
+    done = way @ way[-1]
+    return bool(np.abs(np.diff(done)).sum() * STEADY < done[-1])
 
 
 def _one_scene(frames: _Frames, first: int, last: int, begin: int, end: int) -> bool:
