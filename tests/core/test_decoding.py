@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import struct
@@ -104,13 +105,14 @@ def turned(content: bytes, matrix: tuple[int, int, int, int]) -> bytes:
     return content[:begin] + written + content[begin + 36 :]
 
 
-def spoil(path: Path, number: int) -> Path:
-    """A copy of a file with the bytes of one frame inverted, but for the packet's first."""
+def spoil(path: Path, number: int, count: int = 100_000) -> Path:
+    """A copy of a file with bytes of one frame inverted, but for the packet's first."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     begin = content.index(packets[number]) + min(40, len(packets[number]) // 2)
-    for place in range(begin, content.index(packets[number]) + len(packets[number])):
+    end = content.index(packets[number]) + len(packets[number])
+    for place in range(begin, min(end, begin + count)):
         content[place] ^= 0xFF
     other = path.with_name(f"spoilt {path.name}")
     other.write_bytes(content)
@@ -454,6 +456,39 @@ def test_frames_from_damage_to_the_next_key_frame_are_marked(
         if not bad:
             assert np.abs(picture.astype(int) - intact[time]).mean() < (8 if near else 0.01)
     assert {round(24 * t) for t in times} >= {*range(number), *range(until, 30)}
+
+
+def doubted(path: Path) -> list[int]:
+    """Places of frames of which the decoder itself says that they are corrupt."""
+    found = []
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        for packet in container.demux(video=0):
+            with contextlib.suppress(av.error.InvalidDataError):
+                found += [round(24 * f.time) for f in packet.decode() if f.is_corrupt and f.time]
+    return found
+
+
+def test_no_frame_after_a_marked_one_is_trusted_before_a_key_frame(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    frames = (smooth(30, 96, 128) // 2 + draw.integers(0, 60, (30, 96, 128, 3))).astype(np.uint8)
+    path = film(tmp_path / "film.mkv", frames, crf="20", bf="0", **{"x264-params": "scenecut=0"})
+    intact = dict(zip(*(seen(path)[i] for i in (0, 2)), strict=True))
+    doubts = 0
+    for number, count in itertools.product((2, 14, 17), (30, 100, 300)):
+        other = spoil(path, number, count)
+        times, damaged, pictures = seen(other)
+        bad = [round(24 * time) for time, one in zip(times, damaged, strict=True) if one]
+        given = [round(24 * time) for time in times]
+        doubts += len(doubted(other))
+        assert {n for n in doubted(other) if n in given} <= set(bad)
+        if bad:
+            until = 12 * (bad[0] // 12 + 1)
+            assert bad == [n for n in given if bad[0] <= n < until]
+            for time, picture in zip(times, pictures, strict=True):
+                if time < (number - 0.5) / 24 or time > (until - 0.5) / 24:
+                    assert np.array_equal(picture, intact[time])
+    assert doubts > 0
 
 
 def test_what_is_not_marked_in_rotten_footage_is_as_it_was(shared: Path) -> None:

@@ -37,8 +37,8 @@ def interpolate(first: Frames, second: Frames, share: float) -> Frames:
     """The picture at `share` of the way from one picture (h, w, 3) to another.
 
     Dense inverse search flow (Kroeger et al. 2016) there and back is carried to the moment between
-    (as by Baker et al. 2011, section 3.3), along which both are warped and mixed; where the two
-    flows disagree, something is hidden in one of the pictures, and the other one counts alone.
+    (as by Baker et al. 2011, section 3.3), along which both are warped and mixed. Where the two
+    flows disagree, something is hidden in one of the pictures, and neither is believed.
     """
     import cv2
 
@@ -49,16 +49,12 @@ def interpolate(first: Frames, second: Frames, share: float) -> Frames:
         return cv2.addWeighted(first, 1 - share, second, share, 0).astype(np.uint8)
     there = _flow().calc(grey[0], grey[1], None)
     back = _flow().calc(grey[1], grey[0], None)
-    gone, new = _disagree(there, back), _disagree(back, there)
-    between = _filled(_carried(there, gone, share), -_carried(back, new, 1 - share))
-    sides = (first, gone, -share * between), (second, new, (1 - share) * between)
-    (a, hidden_later), (b, hidden_before) = (
-        (_fetch(picture, flow), _fetch(hidden.astype(np.float32), flow) > 0.5)
-        for picture, hidden, flow in sides
+    between = _filled(
+        _carried(there, _disagree(there, back), share),
+        -_carried(back, _disagree(back, there), 1 - share),
     )
-    alone = hidden_later != hidden_before
-    weight = np.where(alone, hidden_before, share).astype(np.float32)[..., None]
-    return np.asarray(np.rint(a * (1 - weight) + b * weight), np.uint8)
+    a, b = _fetch(first, -share * between), _fetch(second, (1 - share) * between)
+    return np.asarray(np.rint(a * (1 - share) + b * share), np.uint8)
 
 
 def _fetch(picture: npt.NDArray[Any], flow: Flow) -> npt.NDArray[Any]:
