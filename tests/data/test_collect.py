@@ -45,7 +45,8 @@ def test_odd_names_are_found_and_can_be_said(tmp_path: Path, name: str) -> None:
     assert found.read_bytes() == os.fsencode(name)
     said = collect.readable(found, tmp_path)
     said.encode()  # text, whatever its bytes are
-    assert said == name or "\udce9" in name
+    # A backslash is doubled, since it also begins what stands for bytes that are no text.
+    assert said == name.replace("\\", "\\\\") or "\udce9" in name
     assert re.fullmatch(r"[A-Za-z0-9_-]+\.mp4", collect.systematic(said, 0))
 
 
@@ -55,7 +56,7 @@ def test_all_odd_names_together_stay_apart(tmp_path: Path) -> None:
     assert len(found) == len(ODD) + 3
     # A name that is no text is told apart from others that are none.
     said = [collect.readable(path, tmp_path) for path in found]
-    assert len(set(said)) >= len(ODD) + 2
+    assert len(set(said)) == len(ODD) + 3
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muybridge.core.video import Frames, at_rate, decode, encode, read_video
+from muybridge.core import decoding
+from muybridge.core.video import Frames, at_rate, encode, read_video
 from muybridge.data.duplicates import RATE, SIDE, Pair, Signature, groups, pairs, signature
 from muybridge.data.stage import Settings, render
 
@@ -269,7 +270,9 @@ def parts(shared: Path, name: str, seconds: float = 4) -> dict[str, Signature]:
     """Signatures of the whole pictures between a file's cuts, without black bars."""
     bars = 60 if "letterboxed" in name else 0
     frames = []
-    for moment, picture in at_rate(decode(shared / "footage" / name), FPS):
+    whole = decoding.frames(shared / "footage" / name)
+    pictures = ((frame.seconds, frame.picture()) for frame in whole if not frame.damaged)
+    for moment, picture in at_rate(pictures, FPS):
         if moment > seconds:
             break
         frames.append(cv2.resize(picture[bars : len(picture) - bars], (64, 64), interpolation=3))

@@ -121,7 +121,7 @@ def denoise(frames: Frames, how: str) -> Frames:
     )
     middle = np.median(around, axis=0)
     apart = np.abs(middle - frames).mean(-1, keepdims=True)
-    return np.where(apart < 3 * max(float(np.median(apart)), 1.0), middle, frames).astype(np.uint8)
+    return np.where(apart < 5 * max(float(np.median(apart)), 1.0), middle, frames).astype(np.uint8)
 
 
 def content(path: Path) -> framing.Box:
