@@ -66,6 +66,19 @@ def test_between_lies_what_was_there(seed: int, far: tuple[int, int], share: flo
     assert psnr(made, truth) > min(42, 8 + psnr(mean_of(first, second, share), truth))
 
 
+@pytest.mark.parametrize("zoom", [1.25, 1.35])
+def test_what_moves_at_many_speeds_is_carried_to_its_place(zoom: float) -> None:
+    whole = texture(11)
+
+    def zoomed(by: float) -> Frames:
+        turn = cv2.getRotationMatrix2D((160, 120), 0, by) + np.array([[0, 0, -96], [0, 0, -72]])
+        return np.asarray(cv2.warpAffine(whole, turn, (WIDTH, HEIGHT)), np.uint8)
+
+    # Each point goes the same way in the same time.
+    made = repair.interpolate(zoomed(1), zoomed(zoom), 0.5)
+    assert psnr(made, zoomed((1 + zoom) / 2), 16) > 46.5
+
+
 def test_a_still_picture_stays() -> None:
     still = moved(texture(4), 0, 0)
     assert psnr(repair.interpolate(still, still, 0.4), still) > 50
