@@ -123,6 +123,21 @@ def test_light_that_comes_and_goes_is_no_boundary(lit: list[int], light: str) ->
     assert found(frames) == []
 
 
+def test_a_flash_that_dies_away_from_white_is_no_boundary() -> None:
+    frames = shot(np.random.default_rng(13), 50)
+    left = np.linspace(1, 0, 10, dtype=np.float32)[:, None, None, None]
+    frames[20:30] += left * (255 - frames[20:30])
+    assert found(frames) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_some_frames_of_something_else_inside_a_shot_are_no_cuts(count: int) -> None:
+    rng = np.random.default_rng(14)
+    frames = shot(rng, 40)
+    frames[20 : 20 + count] = shot(rng, count)
+    assert found(frames) == []
+
+
 def test_light_that_stays_changed_is_no_boundary() -> None:
     frames = shot(np.random.default_rng(3), 40)
     for gain in ([0.4, 0.4, 0.4], [1.0, 0.8, 0.5], [1.3, 1.3, 1.3]):
@@ -187,6 +202,24 @@ def test_black_between_two_shots_is_one_boundary_that_holds_it() -> None:
     black = np.zeros((8, 36, 64, 3), np.float32)
     frames = np.concatenate([shot(rng, 20), black, shot(rng, 20)])
     assert found(frames) == [Boundary(20, 28, "dissolve")]
+
+
+def test_a_mixture_goes_on_steadily_and_loses_detail() -> None:
+    rng, times = np.random.default_rng(15), np.arange(28) / 25
+    one, other = shot(rng, 20), shot(rng, 20)
+
+    def mixes(frames: Real) -> bool:
+        return shots._mixes(shots._Frames(grey(frames), times, np.full(28, 0.04)), 7, 20)
+
+    frames = mixed(one, other, 12)
+    assert mixes(frames)
+    shuffled = frames.copy()
+    shuffled[8:20] = frames[8:20][rng.permutation(12)]
+    assert not mixes(shuffled)
+    wiped = np.concatenate([one, other[12:]])
+    for index in range(12):
+        wiped[8 + index, :, : 5 * (index + 1)] = other[index, :, : 5 * (index + 1)]
+    assert not mixes(wiped)
 
 
 def test_a_steady_pan_is_no_dissolve() -> None:

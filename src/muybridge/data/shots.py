@@ -1,10 +1,10 @@
 """Where one shot ends and the next begins: hard cuts, dissolves and fades, from small pictures.
 
-Two frames are linked if most of one is found in the other at any shift, whatever its brightness,
-or if their edges agree. A cut is a large change that links nothing just before it with anything
-just after it, so that whip pans, flashes and passers-by are none. A dissolve is a stretch whose
-frames lie on the straight line, in the space of pictures, between two ends that are not linked:
-motion bends that line, mixing does not.
+Two frames are linked if half of one is found in the other at any shift, whatever its brightness. A
+cut is a large change that links nothing just before it with anything just after it, so that whip
+pans, flashes and passers-by are none. The frames of a dissolve lie on the straight line, in the
+space of pictures, between two ends that are not linked, and lose detail as mixtures do: motion
+bends that line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ REPEATED, BLANK, DIM, CHANGED = 0.25, 4.0, 0.1, 4.0
 # Correlations from which two frames are linked, see `_Frames.linked`. A change that stands out
 # `ALONE` times above those beside it is a cut even where chance makes the shots rather alike.
 LIKE_AMID_CHANGE, LIKE_ALONE, ALONE = 0.62, 0.76, 4.0
-SAME_EDGES = 0.35
 # Of a dissolve: how straight its way is, how much of its steps leads on, how much of the detail is
 # lost that mixing costs, all 1 for still pictures; how far it leads, grey levels.
 STRAIGHT, STEADY, FAINT, FAR = 0.45, 0.75, 0.65, 10.0
@@ -150,20 +149,9 @@ class _Frames:
         self.contrast = self.small.mean(3).reshape(len(thumbs), -1).std(1)
         self.blank = self.contrast < max(BLANK, DIM * float(np.median(self.contrast)))
         self.pace = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-        self._edges: dict[int, Real] = {}
 
     def __len__(self) -> int:
         return len(self.thumbs)
-
-    def edges(self, index: int) -> Real:
-        """Gradients of luma, as a vector of length 1."""
-        if index not in self._edges:
-            luma = cv2.cvtColor(self.thumbs[index], cv2.COLOR_RGB2GRAY)
-            soft = cv2.GaussianBlur(luma, (7, 7), 1.0)
-            both = np.stack([cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)])
-            length = float(np.linalg.norm(both)) + 1e-3
-            self._edges[index] = np.asarray(both.ravel() / length, np.float32)
-        return self._edges[index]
 
     @functools.cached_property
     def detail(self) -> Real:
@@ -179,13 +167,11 @@ class _Frames:
     def linked(self, first: int, second: int, like: float) -> bool:
         """Whether two frames show one scene.
 
-        Either their edges agree, or half of one picture is found anywhere in the other with a
-        correlation above `like`; a half, since a fast pan leaves no more. Light changes neither.
+        Half of one picture has to be found anywhere in the other with a correlation above `like`; a
+        half, since a fast pan leaves no more. More or less light changes nothing.
         """
         if self.blank[first] or self.blank[second]:
             return False
-        if float(self.edges(first) @ self.edges(second)) > SAME_EDGES:
-            return True
         whole = self.small[second]
         for left in (0, 8, 16):
             piece = np.ascontiguousarray(self.small[first][2:16, left : left + 16])
