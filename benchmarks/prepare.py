@@ -1,6 +1,6 @@
 """Preparing footage against FFmpeg alone: decode, scale, encode of the same files.
 
-    python benchmarks/prepare.py [--footage FOLDER] [--rounds 3] [--size 64]
+    python benchmarks/prepare.py [--footage FOLDER] [--rounds 3] [--size 64] [--copies 6]
 
 Both use as many processes as there are cores, each a thread, and the same settings of x264. FFmpeg
 alone is called through PyAV: every frame decoded, scaled to cover the size, cropped by nothing,
@@ -92,12 +92,30 @@ def main() -> None:
     parser.add_argument("--footage", type=Path, default=SHARED / "footage/real")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--copies", type=int, default=6)
     args = parser.parse_args()
-    paths = collect.scan(args.footage)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(args, copies(args.footage, Path(folder) / "footage", args.copies))
+
+
+def copies(footage: Path, folder: Path, count: int) -> Path:
+    """The footage several times over, so that starting up counts for little: no two files are of
+    the same bytes, or they would be read once."""
+    for path in collect.scan(footage):
+        for number in range(count):
+            copy = folder / f"{path.stem}-{number}{path.suffix}"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes() + bytes(8 * number))
+    return folder
+
+
+def measure(args: argparse.Namespace, footage: Path) -> None:
+    """Alternates the two."""
+    paths = collect.scan(footage)
     rows = []
     for number in range(args.rounds):
         theirs, frames = alone(paths, args.size)
-        mine = ours(args.footage, args.size)
+        mine = ours(footage, args.size)
         rows.append({
             "round": number + 1, "FFmpeg alone, frames/s": round(frames / theirs),
             "prepare, frames/s": round(frames / mine), "ratio": round(theirs / mine, 3),
