@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -118,6 +119,15 @@ def test_what_a_run_cannot_do_is_refused_with_what_it_can(
 def test_another_recipe_is_not_trained_into_a_run(run: mb.Run, dataset: Path) -> None:
     with pytest.raises(mb.MuybridgeError, match=r"model.depth is 2 there, 3 here"):
         recipe(dataset, "model.depth=3").train(run.folder)
+
+
+def test_the_recipe_says_what_a_model_works_on(run: mb.Run, dataset: Path) -> None:
+    facts = mb.Dataset.open(dataset).facts
+    told = run.objective()
+    assert told.mean.flatten().tolist() == pytest.approx(facts["mean"], abs=1e-6)
+    assert told.std.flatten().tolist() == pytest.approx(facts["std"], abs=1e-6)
+    plain = dataclasses.replace(run, recipe=recipe(dataset, "data.normalise=range")).objective()
+    assert plain.mean.flatten().tolist() == [0] * 3 and plain.std.flatten().tolist() == [1] * 3
 
 
 def test_another_dataset_is_not_trained_into_a_run(

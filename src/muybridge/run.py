@@ -68,6 +68,8 @@ class Run:
             encoder = text_module.TextEncoder(settings, vocabulary)
         network = model.module.build(model.config)
         statistics = (self.conditions["mean"], self.conditions["std"])
+        if self.recipe.data.normalise == "range":
+            statistics = ([0.0] * 3, [1.0] * 3)
         part = self.recipe.objective
         made: Objective = part.module.build(
             part.config, network, encoder, statistics, self.recipe.sampling

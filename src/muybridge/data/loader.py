@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ class Config(Section):
     invented: NotNegative = 0.0
     """How much a frame that was repeated or interpolated in repair counts in the loss; a real one
     counts 1."""
+    normalise: Literal["statistics", "range"] = "statistics"
+    """What a model works on: clips less the mean and over the deviation of each channel, both of
+    the training split; or as they are, in [-1, 1]."""
     augment: Augment = Augment()
     """How training clips are varied."""
 
