@@ -25,12 +25,13 @@ from pathlib import Path
 
 import av
 import av.container
+import cv2
 import numpy as np
 from common import SHARED, report
 
 from muybridge.core.clips import to_float
 from muybridge.core.video import Frames, at_rate, decode, encode
-from muybridge.data.prepare import fit
+from muybridge.data import framing
 from muybridge.data.store import Clip, Dataset, write
 
 HEIGHT, WIDTH, FRAMES, FPS = 144, 256, 96, 24.0
@@ -46,10 +47,18 @@ FILES = (
 )  # fmt: skip
 
 
+def fit(picture: Frames) -> Frames:
+    """Scales a picture to cover the size and keeps its middle."""
+    size = (HEIGHT, WIDTH)
+    (height, width), _ = framing.cover(picture.shape[:2], framing.WHOLE, size)
+    scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return framing.crop(scaled, (0.5, 0.5), size)
+
+
 def footage() -> Iterator[Frames]:
     """Clips of real videos, scaled and cropped."""
     for name in FILES:
-        frames = (fit(p, (HEIGHT, WIDTH)) for _, p in at_rate(decode(FOOTAGE / name), FPS))
+        frames = (fit(picture) for _, picture in at_rate(decode(FOOTAGE / name), FPS))
         while len(clip := list(itertools.islice(frames, FRAMES))) == FRAMES:
             yield np.stack(clip)
 
