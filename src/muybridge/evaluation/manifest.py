@@ -20,9 +20,11 @@ class Score:
         name: what it is called.
         value: the number.
         better: "lower", "higher", or "near" to `target`.
-        interval: value minus and plus 1.96 standard errors by bootstrap over clips, or None.
+        interval: 95 % interval, or None.
+        interval_of: what the interval is of, in words: what would be found by drawing again.
         floor: the same number for real clips in place of generated ones.
         note: what a reader must know.
+        values: the measure of each clip, (clips,), where the number is a mean over clips.
         manifest: how it was made; see `comparable`.
     """
 
@@ -35,6 +37,8 @@ class Score:
     target: float | None = None
     unit: str = ""
     note: str = ""
+    interval_of: str = ""
+    values: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `scores.json`."""
