@@ -68,7 +68,7 @@ def examine(folder: Path = Path(".")) -> Machine:
     while not existing.exists():
         existing = existing.parent
     return Machine(
-        processor=_processor(),
+        processor=processor(),
         cores=cores(),
         memory_gib=memory() / 2**30,
         disk_free_gib=shutil.disk_usage(existing).free / 2**30,
@@ -114,7 +114,8 @@ def _cpu_flags() -> str:
     return next((line for line in lines if line.startswith("flags")), "")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else []:
         if line.startswith("model name"):

@@ -64,6 +64,10 @@ class Cut:
     draw: Draw
     said: Said
 
+    def name(self, fps: float) -> str:
+        """The clip's name and where in it this begins; `fps` is what the dataset stores."""
+        return f"{self.clip.name}@{self.places[0] / fps:.2f}s"
+
 
 @dataclass(frozen=True)
 class Loader:
@@ -178,6 +182,10 @@ class Loader:
         They are as they are stored, never varied. `begin` and `end` give a part of them. Of clips
         of several sizes only those of `data.size`, or if there are none, of the commonest size.
         """
+        return self._collate(self.windows(count, begin, end))
+
+    def windows(self, count: int, begin: int = 0, end: int | None = None) -> list[Cut]:
+        """Where the clips of `fixed` are cut, without reading them."""
         base = self.config.size
         clips = max(self.by_size, key=lambda c: ((c[0].height, c[0].width) == base, len(c)))
         rounds = -(-count // len(clips))
@@ -188,7 +196,7 @@ class Loader:
                 which = index * len(clips) // count
             cut = self._fixed(clips[which], (turn + 0.5) / rounds)
             cuts.append(replace(cut, seed=chance.mix(self.seed, "fixed", index)))
-        return self._collate(cuts)
+        return cuts
 
     def _turn(self, step: int, size: int) -> tuple[int, int]:
         """Which of `by_size` a step has, and how many batches of that size came before it."""
@@ -284,7 +292,7 @@ class Loader:
             times=torch.from_numpy(times),
             frame_weight=torch.from_numpy(weights),
             seeds=torch.tensor([cut.seed for cut in cuts]),
-            names=tuple(f"{cut.clip.name}@{cut.places[0] / fps:.2f}s" for cut in cuts),
+            names=tuple(cut.name(fps) for cut in cuts),
             text=tuple(c.said.caption for c in cuts) if self.dataset.facts["captioned"] else None,
             label=self._label(cut.said.label for cut in cuts),
             objects=self._objects([cut.said.objects for cut in cuts]),

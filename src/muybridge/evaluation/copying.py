@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
 # A sample is called a copy when its nearest training clip is this much nearer than the nearest one
 # of any other footage.
 COPY_RATIO = 1 / 3
+SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -20,24 +26,32 @@ class Copying:
 
     Attributes:
         nearest: index of the nearest training clip of each, (n,).
-        distance: to it, (n,).
-        ratio: that distance over the one to the nearest clip of other footage, (n,); 1 where all
-            training clips are of one piece of footage, so that nothing can be said.
+        second: index of the nearest one of other footage, (n,); that of `nearest` where all
+            training clips are of one piece of footage.
+        distance: to the nearest, (n,).
+        ratio: that distance over the one to `second`, (n,); 1 where all training clips are of one
+            piece of footage, so that nothing can be said.
     """
 
-    nearest: np.ndarray[tuple[int], np.dtype[np.int64]]
-    distance: np.ndarray[tuple[int], np.dtype[np.float64]]
-    ratio: np.ndarray[tuple[int], np.dtype[np.float64]]
+    nearest: Places
+    second: Places
+    distance: Array
+    ratio: Array
+
+    @property
+    def copied(self) -> npt.NDArray[np.bool_]:
+        """Which of the clips are copies, (n,)."""
+        return np.asarray(self.ratio < COPY_RATIO)
 
     @property
     def share(self) -> float:
         """Share of the clips that are copies."""
-        return float((self.ratio < COPY_RATIO).mean())
+        return float(self.copied.mean())
 
 
 def thumbnails(clips: Tensor) -> Tensor:
     """(n, time, 3, height, width) to (n, features): every second frame at 16 x 16."""
-    small = F.adaptive_avg_pool2d(clips[:, ::2].flatten(0, 1), 16)
+    small = F.adaptive_avg_pool2d(clips[:, ::2].flatten(0, 1), SIDE)
     return small.reshape(len(clips), -1)
 
 
@@ -50,12 +64,53 @@ def nearest(clips: Tensor, training: Tensor, groups: Tensor) -> Copying:
         training: thumbnails (m, features) of training clips, several moments of each.
         groups: int64 (m,); training clips of one number show the same footage.
     """
-    side = training.view(len(training), -1, 3, 16, 16).flip(-1).reshape(len(training), -1)
-    table = torch.minimum(torch.cdist(clips, training), torch.cdist(clips, side))
-    table = table / training.shape[1] ** 0.5
+    parts = [_nearest(part, training, groups) for part in torch.split(clips, 256)]
+    found, second, distance, ratio = (
+        torch.cat(column).numpy() for column in zip(*parts, strict=True)
+    )
+    return Copying(found, second, distance, ratio)
+
+
+def _nearest(clips: Tensor, training: Tensor, groups: Tensor) -> tuple[Tensor, ...]:
+    table = distances(clips, training)
     distance, index = table.min(1)
     same = groups[index][:, None] == groups[None, :]
-    second = table.masked_fill(same, float("inf")).min(1).values
+    other, second = table.masked_fill(same, float("inf")).min(1)
     # With no other footage to compare with, nothing can be called a copy.
-    ratio = torch.where(second.isinf(), 1.0, distance / second.clamp(min=1e-9))
-    return Copying(index.numpy(), distance.double().numpy(), ratio.double().numpy())
+    alone = other.isinf()
+    ratio = torch.where(alone, 1.0, distance / other.clamp(min=1e-9))
+    return index, torch.where(alone, index, second), distance.double(), ratio.double()
+
+
+def distances(first: Tensor, second: Tensor) -> Tensor:
+    """Root mean square differences of thumbnails, the smaller of a clip and its mirror image:
+    (n, m)."""
+    mirrored = second.view(len(second), -1, 3, SIDE, SIDE).flip(-1).reshape(len(second), -1)
+    table = torch.minimum(torch.cdist(first, second), torch.cdist(first, mirrored))
+    return table / second.shape[1] ** 0.5
+
+
+@torch.no_grad()
+def leaning(clips: Tensor, training: Tensor, held_out: Tensor) -> Array:
+    """How much nearer each clip is to what was learnt than to what was not, (n,).
+
+    Distance to the nearest training clip over distance to the nearest held-out clip: about the same
+    for clips that are of neither, far less for copies. Where there is more training than held-out
+    footage it is below 1 for honest clips too, so that it is to be read beside the figure of other
+    real clips.
+
+    Args:
+        clips: thumbnails (n, features).
+        training, held_out: thumbnails (m, features) of both kinds of real clips.
+    """
+    found: list[Tensor] = []
+    for part in torch.split(clips, 256):
+        near, far = distances(part, training).min(1).values, distances(part, held_out).min(1).values
+        found.append((near / far.clamp(min=1e-9)).double())
+    return np.asarray(torch.cat(found).numpy())
+
+
+def group_numbers(owners: Sequence[str]) -> Tensor:
+    """A number for each owner, int64 (n,): equal for equal ones."""
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    return torch.tensor([numbers[owner] for owner in owners])

@@ -1,0 +1,138 @@
+"""How long clips take to make, cold and warm, and what making them needs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..core import device
+from ..core.progress import track
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds, unless said otherwise.
+
+    Attributes:
+        cold: from nothing loaded to the first clip: reading the weights, and whatever is done once.
+        clips: for each of several clips made one by one, warm.
+        batch: for one clip when `batch_size` are made at once.
+        first_frame: until the first frame is there; a clip's whole time where all its frames come
+            together.
+        frames: in a clip.
+        fps: of the clip.
+        peak_memory: bytes, of the whole process or of the GPU, while clips were made one by one.
+        parameters: of what is sampled from.
+        flops: floating-point operations of one clip, matrix products and convolutions alone
+            (a multiplication and an addition are two).
+    """
+
+    cold: float
+    clips: tuple[float, ...]
+    batch: float
+    batch_size: int
+    first_frame: float
+    frames: int
+    fps: float
+    peak_memory: int
+    parameters: int
+    flops: int
+
+    def quantile(self, share: float) -> float:
+        """Seconds of a clip that `share` of the clips stay under."""
+        return float(np.quantile(self.clips, share))
+
+    @property
+    def real_time(self) -> float:
+        """Seconds of video made in a second: 1 or more keeps up with playing it."""
+        return self.frames / self.fps / self.quantile(0.5)
+
+
+def measure(
+    load: Callable[[], nn.Module],
+    make: Callable[[nn.Module, int], Tensor],
+    fps: float,
+    repeats: int = 10,
+    batch_size: int = 8,
+) -> Speed:
+    """Times the making of clips.
+
+    Args:
+        load: reads the weights and gives the network that is sampled from.
+        make: makes so many clips (n, time, 3, height, width) with it, on the CPU when it returns.
+        fps: of the clips.
+        repeats: clips made one by one once warm.
+        batch_size: clips made at once for the time in a batch.
+    """
+    begun = time.perf_counter()
+    network = load()
+    clip = make(network, 1)
+    cold = time.perf_counter() - begun
+    make(network, 1)
+    _forget_peak()
+    clips = []
+    for _ in track(range(repeats), "speed"):
+        begun = time.perf_counter()
+        make(network, 1)
+        clips.append(time.perf_counter() - begun)
+    peak = _peak()
+    begun = time.perf_counter()
+    make(network, batch_size)
+    batch = (time.perf_counter() - begun) / batch_size
+    with FlopCounterMode(display=False) as counter:
+        make(network, 1)
+    return Speed(
+        cold=cold,
+        clips=tuple(clips),
+        batch=batch,
+        batch_size=batch_size,
+        first_frame=float(np.median(clips)),
+        frames=clip.shape[1],
+        fps=fps,
+        peak_memory=peak,
+        parameters=sum(p.numel() for p in network.parameters()),
+        flops=counter.get_total_flops(),
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What timings depend on, for the manifest."""
+    return {
+        "machine": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else device.processor(),
+        "cores": device.cores(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _forget_peak() -> None:
+    """Begins to watch the peak of memory anew, where the system lets us."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    # Where that is refused, the peak is that of the whole process so far.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
