@@ -100,6 +100,7 @@ def hooks(seen: list[int] | None = None, losses: list[float] | None = None) -> l
         validate=lambda: {"loss": next(falling, 1.0)},
         preview=lambda step: {"video": f"{step}.mp4"},
         autocast=nullcontext,
+        measure=dict,
     )
 
 

@@ -55,6 +55,26 @@ def add_up(tensors: Iterable[Tensor]) -> None:
             dist.all_reduce(tensor)
 
 
+def share(count: int) -> range:
+    """This rank's part of `count` things: consecutive, and as even as can be."""
+    begin, end = (count * place // world() for place in (rank(), rank() + 1))
+    return range(begin, end)
+
+
+def joined(rows: Tensor) -> Tensor:
+    """The rows of all ranks, (n, ...), in the order of the ranks; each may have its own number."""
+    if world() == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world())]
+    dist.all_gather(counts, torch.tensor([len(rows)]))
+    most = max(int(count) for count in counts)
+    padded = rows.new_zeros(most, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
 def same(number: float) -> float:
     """Rank 0's `number`, on every rank: for what a clock or a signal decides."""
     if world() == 1:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from ..core import files
 from ..core.clips import Batch
 from ..core.errors import RunError
 
 
-def check_finite(values: dict[str, float], step: int, batch: Batch, folder: Path) -> None:
+def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -> None:
     """Stops the run when a loss or a gradient is not a number, before it reaches the weights.
+
+    `facts` are those of the step, its "loss" and "gradient_norm" among them.
 
     Raises:
         RunError: names the step, the values and the clips, and where the last good weights are.
     """
+    values = {name: float(facts[name]) for name in ("loss", "gradient_norm")}
     bad = {name: value for name, value in values.items() if not math.isfinite(value)}
     if not bad:
         return

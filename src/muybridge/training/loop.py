@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +52,8 @@ class Config(Section):
     """Times in the budget that held-out clips are judged."""
     previews: int = 4
     """Times in the budget that samples are made to look at."""
+    measures: int = 4
+    """Times in the budget that samples are scored by the measures in `evaluation.during`."""
     save_seconds: float = 60.0
     """Seconds between checkpoints; one is written at the end in any case."""
     keep: int = Field(2, ge=1)
@@ -71,6 +74,7 @@ class Hooks:
         validate: figures of the held-out split by name, one of them "loss".
         preview: writes samples for a step and gives what the log should say of them.
         autocast: the context in which the network computes.
+        measure: scores by name; called by every rank, each of which makes its share of the clips.
     """
 
     batches: Callable[[int], Generator[Batch]]
@@ -78,6 +82,7 @@ class Hooks:
     validate: Callable[[], dict[str, Any]]
     preview: Callable[[int], dict[str, Any]]
     autocast: Callable[[], AbstractContextManager[Any]]
+    measure: Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,8 @@ class _Parts:
 def train(
     objective: Objective, config: Config, run: Path, device: torch.device, hooks: Hooks
 ) -> Position:
-    """Trains until the budget is spent, going on from the last checkpoint in `run`.
-
-    Returns:
-        Where the run stands.
+    """Trains until the budget is spent, going on from the last checkpoint in `run`; gives where it
+    then stands.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the run was saved first.
@@ -140,13 +143,13 @@ def train(
             spent = _spent(config, hooks, step, seconds)
             done = spent >= 1 or bool(distributed.same(float(stopping())))
             fresh = step > begun_at.step or step == 0
-            if monitor and fresh:
-                at = Position(step, seconds)
-                _look(objective, parts.average, config, run, hooks, monitor, before, spent, at)
+            if fresh:
+                due = partial(budget.due, before=before, spent=spent, step=step)
+                _look(parts, config, run, hooks, monitor, due, Position(step, seconds))
             if fresh and (done or seconds - saved >= config.save_seconds):
                 if distributed.rank() == 0:
-                    at = Position(step, clock.seconds())
-                    checkpoint.save(run, f"step-{step:08d}", at, parts.state())
+                    now = clock.seconds()
+                    checkpoint.save(run, f"step-{step:08d}", Position(step, now), parts.state())
                     checkpoint.rotate(run, config.keep, step)
                 saved = seconds
             if done:
@@ -160,17 +163,14 @@ def train(
                 if step % phase.every == 0:
                     optimizer = parts.optimizers[phase.name]
                     facts |= _update(objective, optimizer, batch, phase.name, spent, config, hooks)
-                    finite = {n: facts[n] for n in ("loss", "gradient_norm")}
-                    health.check_finite(finite, step + 1, batch, run)
+                    health.check_finite(facts, step + 1, batch, run)
                     optimizer.step(optimizers.schedule(spent, config.optimizer))
             step += 1
             parts.average.update(step)
             if monitor and (step % config.log_every == 0 or step == 1):
                 took = time.perf_counter() - began
                 facts |= {"clips_per_second": config.batch / took, "data_wait": waited / took}
-                facts["learning_rate"] = config.optimizer.learning_rate * optimizers.schedule(
-                    spent, config.optimizer
-                )
+                facts["learning_rate"] = optimizers.rate(spent, config.optimizer)
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
             advance(to=min(spent, 1.0), note=f"step {step}  loss {facts['loss']:.3f}")
     if monitor:
@@ -183,27 +183,27 @@ def train(
 
 
 def _look(
-    objective: Objective,
-    average: Average,
+    parts: _Parts,
     config: Config,
     run: Path,
     hooks: Hooks,
-    monitor: Monitor,
-    before: float,
-    spent: float,
+    monitor: Monitor | None,
+    due: Callable[[int], bool],
     at: Position,
 ) -> None:
-    """Judges held-out clips and shows samples, both with the averaged weights, where it is time."""
-    objective.eval()
-    with average.applied():
-        if budget.due(config.validations, before, spent, at.step):
+    """Judges held-out clips, shows samples and scores them, where it is time: averaged weights."""
+    parts.objective.eval()
+    with parts.average.applied():
+        if monitor and due(config.validations):
             figures = hooks.validate()
             monitor.write("validation", at.step, seconds=at.seconds, **figures)
             if at.step and figures["loss"] < checkpoint.best_loss(run):
-                checkpoint.save_best(run, at, figures["loss"], average.values)
-        if at.step and budget.due(config.previews, before, spent, at.step):
+                checkpoint.save_best(run, at, figures["loss"], parts.average.values)
+        if monitor and at.step and due(config.previews):
             monitor.write("preview", at.step, seconds=at.seconds, **hooks.preview(at.step))
-    objective.train()
+        if at.step and due(config.measures) and (scores := hooks.measure()) and monitor:
+            monitor.write("scores", at.step, seconds=at.seconds, **scores)
+    parts.objective.train()
 
 
 def _update(

@@ -39,6 +39,11 @@ def schedule(progress: float, config: Config) -> float:
     return max(0.0, min(1.0, up, down))
 
 
+def rate(progress: float, config: Config) -> float:
+    """The learning rate at a share of the budget."""
+    return config.learning_rate * schedule(progress, config)
+
+
 class Optimizer:
     """Updates one phase's parameters.
 
