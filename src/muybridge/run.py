@@ -19,7 +19,6 @@ from .core.clips import Batch
 from .core.errors import DataError, MuybridgeError, RunError, nearest
 from .data.loader import Loader
 from .data.store import Dataset
-from .evaluation import suite
 from .models import text as text_module
 from .objectives.base import Objective, SampleRequest
 from .recipe import Recipe
@@ -80,7 +79,7 @@ class Run:
         """Trains, or goes on, until the budget is spent. Only one process may."""
         torch.set_num_threads(self.recipe.training.threads)
         dataset = Dataset.open(self.recipe.data.folder)
-        _check_dataset(dataset, self.recipe)
+        check_dataset(dataset, self.recipe)
         with self._lock():
             objective = self.objective()
             # Weights, their average and two moments, in each checkpoint kept and one on its way.
@@ -124,7 +123,7 @@ class Run:
 
         def preview(step: int) -> dict[str, Any]:
             steps = min(_PREVIEW_STEPS, self.recipe.sampling.steps)
-            made = self._sample(objective, self._request(shown, seed=0, steps=steps))
+            made = self.sample(objective, self._request(shown, seed=0, steps=steps))
             name = f"previews/step-{step:08d}"
             (self.folder / "previews").mkdir(exist_ok=True)
             captions = captions_of(shown, dataset.labels)
@@ -146,7 +145,7 @@ class Run:
         size = (batch.clips.shape[-2], batch.clips.shape[-1])
         return SampleRequest(batch.times, size, seeds, batch.text, batch.label, **settings)
 
-    def _sample(self, objective: Objective, request: SampleRequest, what: str = "") -> Tensor:
+    def sample(self, objective: Objective, request: SampleRequest, what: str = "") -> Tensor:
         """Samples a few clips at a time, on the device, and gives them on the CPU."""
         made = []
         chunks = range(0, len(request), CHUNK)
@@ -211,19 +210,20 @@ class Run:
     ) -> tuple[Tensor, checkpoints.Position]:
         """Makes the clips of a request, and says from where in training their weights are."""
         objective, position = self.trained(checkpoint)
-        return self._sample(objective, request, "generate"), position
+        return self.sample(objective, request, "generate"), position
 
     def request(
         self,
         text: str | Sequence[str] | None = None,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         count: int = 8,
         seconds: float | None = None,
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
     ) -> SampleRequest:
-        """What `generate` asks of the objective, checked."""
+        """What `generate` asks of the objective, checked; several labels are gone through in turn,
+        "" for none."""
         if count < 1:
             raise MuybridgeError(f"--count {count}: at least one clip is made")
         if steps is not None and steps < 1:
@@ -241,7 +241,10 @@ class Run:
         return SampleRequest(times, data.size, seeds, captions, labels, steps, guidance)
 
     def _conditions(
-        self, text: str | Sequence[str] | None, label: str | None, count: int
+        self,
+        text: str | Sequence[str] | None,
+        label: str | Sequence[str] | None,
+        count: int,
     ) -> tuple[tuple[str, ...] | None, Tensor | None]:
         known, classes = self.conditions["known"], self.conditions["labels"]
         if text is not None and not self.conditions["captioned"]:
@@ -249,74 +252,40 @@ class Run:
                 f"--text: {self.folder} was trained without captions",
                 f"ask for --label {'|'.join(classes)}" if classes else "leave --text out",
             )
-        if label is not None and label not in classes:
-            close = nearest(label, classes)
+        names = [label or ""] if isinstance(label, str | None) else list(label)
+        unknown = next((name for name in names if name and name not in classes), None)
+        if unknown or label == "":
+            close = nearest(unknown or "", classes)
             listed = (
                 f"known labels: {', '.join(classes)}"
                 if classes
                 else "it was trained without labels"
             )
             raise MuybridgeError(
-                f"--label {label!r} is unknown to {self.folder}",
+                f"--label {unknown or ''!r} is unknown to {self.folder}",
                 f"did you mean {close}?" if close else listed,
             )
         if text is None and label is None:
             turn = [known[i % len(known)] for i in range(count)]
         else:
             said = [text] if isinstance(text, str) else list(text or [""])
-            turn = [{"text": said[i % len(said)], "label": label or ""} for i in range(count)]
+            turn = [
+                {"text": said[i % len(said)], "label": names[i % len(names)]} for i in range(count)
+            ]
         captions = tuple(one["text"] for one in turn) if self.conditions["captioned"] else None
         if not classes:
             return captions, None
         numbers = [classes.index(one["label"]) if one["label"] else len(classes) for one in turn]
         return captions, torch.tensor(numbers)
 
-    def evaluate(
-        self,
-        checkpoint: str = "last",
-        samples: int | None = None,
-        data: str | Path | None = None,
-    ) -> dict[str, Any]:
+    def evaluate(self, **settings: Any) -> dict[str, Any]:
         """Judges the run on its dataset's test split; writes `scores.json` and the clips shown.
 
-        `data` says where the dataset lies now, if not where it was when the run was trained.
+        `settings` are those of `muybridge.evaluate`, such as `metrics`, `real` and `against`.
         """
-        dataset = Dataset.open(data or self.recipe.data.folder)
-        _check_dataset(dataset, self.recipe)
-        settings = self.recipe.evaluation
-        test, train = self.loader(dataset, "test"), self.loader(dataset, "train")
-        asked = test.fixed(samples or settings.samples)
-        objective, position = self.trained(checkpoint)
-        made = self._sample(objective, self._request(asked, settings.seed), "generate")
-        sampling = {f"sampling_{k}": v for k, v in self.recipe.sampling.model_dump().items()}
-        manifest = {
-            "run": self.folder.name, "checkpoint": checkpoint, "checkpoint_step": position.step,
-            "seed": settings.seed, "run_sampling": sampling,
-        }  # fmt: skip
-        captions = captions_of(asked, dataset.labels)
-        result = suite.evaluate(made, asked.text or captions, test, train, manifest)
-        walls = [self._wall(made, result, captions, settings.shown)]
-        scores: dict[str, Any] = {
-            "format": FORMAT, "created": _now(), "checkpoint": f"step-{position.step:08d}",
-            "scores": [score.as_json() for score in result.scores], "walls": walls,
-        }  # fmt: skip
-        files.write_json(self.folder / "scores.json", scores)
-        return scores
+        from .judge import evaluate
 
-    def _wall(
-        self, made: Tensor, result: suite.Result, captions: Sequence[str], shown: int
-    ) -> dict[str, Any]:
-        rows = []
-        chosen = torch.linspace(0, len(made) - 1, min(shown, len(made))).round().int().tolist()
-        for number, index in enumerate(chosen):
-            videos = []
-            for kind, clips in (("made", made), ("real", result.real), ("nearest", result.nearest)):
-                name = f"samples/evaluation/{kind}-{number:03d}.mp4"
-                video.write_video(clips[index], self.folder / name, self.recipe.data.fps)
-                videos.append(name)
-            rows.append({"caption": captions[index], "videos": videos})
-        columns = ["generated", "real, held out", "nearest training clip"]
-        return {"title": "Generated beside real", "columns": columns, "rows": rows}
+        return evaluate(self.folder, **settings)
 
     def _write_environment(self, dataset: Dataset, objective: Objective) -> None:
         from . import __version__
@@ -346,7 +315,8 @@ def captions_of(batch: Batch, labels: Sequence[str]) -> list[str]:
     return [words or names[number] for words, number in zip(said, numbers, strict=True)]
 
 
-def _check_dataset(dataset: Dataset, recipe: Recipe) -> None:
+def check_dataset(dataset: Dataset, recipe: Recipe) -> None:
+    """Raises DataError where a dataset is not the one that a run began with."""
     if dataset.facts["digest"] != recipe.data.digest:
         raise DataError(
             f"dataset {dataset.folder} has changed since the run began",

@@ -51,6 +51,9 @@ class Wanted:
     size: tuple[int, int] | None = None
 
 
+AS_THEY_ARE = Wanted()
+
+
 @dataclass(frozen=True)
 class ClipSet:
     """Clips of one form.
@@ -141,7 +144,7 @@ class _Video:
     reason: str = ""
 
 
-def of_folder(folder: Path, name: str, wanted: Wanted = Wanted()) -> ClipSet:
+def of_folder(folder: Path, name: str, wanted: Wanted = AS_THEY_ARE) -> ClipSet:
     """The videos in a folder and its subfolders, one clip each.
 
     Rules, all in the manifest: files that cannot be decoded whole are set aside; with
@@ -281,7 +284,8 @@ def _clip(video: _Video, form: Form, wanted: Wanted) -> Frames:
     if pictures[0].shape[:2] != form.size:
         smaller = height * width < pictures[0].shape[0] * pictures[0].shape[1]
         way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-        pictures = [cv2.resize(p, (width, height), interpolation=way) for p in pictures]
+        resized = [cv2.resize(p, (width, height), interpolation=way) for p in pictures]
+        return np.asarray(np.stack(resized), np.uint8)
     return np.stack(pictures)
 
 

@@ -87,7 +87,8 @@ def distances(first: Tensor, second: Tensor) -> Tensor:
     (n, m)."""
     mirrored = second.view(len(second), -1, 3, SIDE, SIDE).flip(-1).reshape(len(second), -1)
     table = torch.minimum(torch.cdist(first, second), torch.cdist(first, mirrored))
-    return table / second.shape[1] ** 0.5
+    scaled: Tensor = table / second.shape[1] ** 0.5
+    return scaled
 
 
 @torch.no_grad()

@@ -1,21 +1,28 @@
-"""All measures of a set of generated clips against a dataset's held-out footage."""
+"""All measures of sets of clips against real ones, which are measured once for all sets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from pydantic import Field
-from torch import Tensor
 
 from ..core.config import Section
-from ..core.progress import track
-from ..data.loader import Loader
-from . import copying, distances, following
+from ..core.errors import MuybridgeError
+from ..core.files import digest_of
+from . import baselines, classifier, copying, learned, plots, scoring
+from .clip_sets import ClipSet
 from .manifest import Score
+from .measured import Measured, measure
+from .tools import DEFAULT, Missing, Tools
+
+Array = npt.NDArray[np.float64]
+
+TRAINING = "closeness to training clips"
 
 
 class Config(Section):
@@ -29,112 +36,252 @@ class Config(Section):
     """Samples shown beside real clips in the report."""
     seed: int = 0
     """Of the samples."""
+    metrics: tuple[str, ...] = DEFAULT
+    """What is measured; `muybridge evaluate --help` lists the names."""
+    neighbours: int = Field(5, ge=1)
+    """Nearest clips that make a neighbourhood, for precision, recall, density and coverage."""
+    timed: int = Field(10, ge=2)
+    """Clips made one by one to time them."""
+    during: tuple[str, ...] = ()
+    """What is measured while training, `training.measures` times, against the validation split."""
+    during_samples: int = Field(32, ge=2)
+    """Clips generated each time for that."""
+    weights: str = ""
+    """Folder, file or hub name of the reference networks' weights; "" looks in the usual caches."""
+    learned: learned.Config = learned.Config()
+    """The extractor that is trained on the training split."""
+    classifier: classifier.Config = classifier.Config()
+    """The classifier of the dataset's labels."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What clips are judged against.
+
+    Attributes:
+        real: real clips that no model was trained on.
+        other: further real clips, which give the floor; without them the floor is one half of
+            `real` against the other.
+        training: many moments of the clips that a model was trained on, to find copies.
+        unseen: further real clips that no model was trained on: the ceiling among the baselines.
+        given: frames at the beginning that the model was given, which are not judged.
+    """
+
+    real: ClipSet
+    other: ClipSet | None = None
+    training: ClipSet | None = None
+    unseen: ClipSet | None = None
+    given: int = 0
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores, the real clips judged against, and the training clip nearest to each sample; clips
-    are (n, time, 3, height, width), in the order of the samples."""
+    """What is found of one set of clips; `nearest` holds, for each, the places among the training
+    clips of the nearest one and of the nearest of other footage: (n, 2), or None."""
 
+    measured: Measured
     scores: tuple[Score, ...]
-    real: Tensor
-    nearest: Tensor
+    warnings: tuple[str, ...] = ()
+    nearest: npt.NDArray[np.int64] | None = None
+    plots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def evaluate(
-    generated: Tensor,
-    captions: Sequence[str],
-    test: Loader,
-    train: Loader,
-    manifest: dict[str, Any],
-) -> Result:
-    """Judges clips.
+class Bench:
+    """Real clips, measured once, and the measures with which sets of clips are judged.
 
-    Args:
-        generated: (n, time, 3, height, width) in [-1, 1].
-        captions: what was asked for, one a clip; "" for nothing.
-        test: the split they are judged against.
-        train: the split they were trained on.
-        manifest: facts of how the clips were made.
+    Raises:
+        MuybridgeError: real clips that are not all of one form.
     """
-    real, other = test.fixed(len(generated)), train.fixed(len(generated))
-    sources = [name.rpartition("@")[0] for name in real.names]
-    common = manifest | {
-        "split": test.split,
-        "split_clips": len(test.clips),
-        "real_windows": len(real),
-        "generated": len(generated),
-        "frames": generated.shape[1],
-        "fps": test.config.fps,
-        "size": list(generated.shape[-2:]),
-        "resize": "none",
-        "range": "[-1, 1]",
-        "conditioning_frames": 0,
-        "floor": "the train split",
-        "dataset": test.dataset.facts["digest"],
-    }
-    measures: list[tuple[str, Callable[[Tensor], distances.Features], dict[str, Any]]] = [
-        (
-            "appearance distance",
-            distances.appearance,
-            {"extractor_sha256": distances.extractor_digest()},
-        ),
-        (
-            "motion distance",
-            distances.motion,
-            {"extractor": "log temporal differences, 4 x 4 cells"},
-        ),
-    ]
-    scores = [
-        distances.score(
-            name, extract, generated, real.clips, other.clips, common | more, sources=sources
+
+    def __init__(self, ground: Ground, tools: Tools, config: Config) -> None:
+        self.ground, self.tools, self.config = ground, tools, config
+        for other in (ground.other, ground.training, ground.unseen):
+            if other is not None:
+                same_form(other, ground.real)
+        self.real = self._measured(ground.real)
+        self.other = self._measured(ground.other) if ground.other else None
+        wanted = ground.training is not None and "copying" in tools.metrics
+        self.training = measure(ground.training, ()) if ground.training and wanted else None
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """The measures asked for that cannot be had, and what they want for."""
+        return self.tools.missing
+
+    def judge(
+        self, made: ClipSet, manifest: dict[str, Any], measured: Measured | None = None
+    ) -> Result:
+        """Judges a set of clips.
+
+        Args:
+            made: the set.
+            manifest: facts of how its clips were made; of these, names that begin with "run" or
+                "checkpoint" do not keep scores from being compared.
+            measured: what was measured of it, where that has been done.
+
+        Raises:
+            MuybridgeError: its clips are not of the real ones' form, or too few.
+        """
+        same_form(made, self.ground.real)
+        measured = measured or self._measured(made)
+        common = self._manifest(made) | manifest
+        scores = self._distributions(measured, common)
+        scores += scoring.of_figures(measured, self.real, self.tools.meanings, common)
+        found, told = self._copying(measured, common)
+        places = None if found is None else np.stack([found.nearest, found.second], 1)
+        return Result(
+            measured,
+            tuple(scores + told),
+            self._warnings(made, scores),
+            places,
+            self._plots(measured, found),
         )
-        for name, extract, more in track(measures, "distances")
-    ]
-    copied, nearest = _copying(generated, real.clips, train, common)
-    scores += copied
-    scores += following.scores(
-        generated, captions, real.clips, real.text or (), test.config.fps, common
-    )
-    return Result(tuple(scores), real.clips, nearest)
+
+    def baselines(self, manifest: dict[str, Any]) -> list[tuple[str, tuple[Score, ...]]]:
+        """What clips that cost nothing score, by name."""
+        real, training = self.ground.real, self.ground.training
+        sets = [baselines.still(real, max(1, self.ground.given))]
+        if training is not None and self.training is not None:
+            groups = copying.group_numbers(training.owners)
+            near = copying.nearest(self.real.thumbnails, self.training.thumbnails, groups)
+            sets.append(baselines.mean_clip(training, real))
+            sets.append(baselines.replay(training, near.nearest.tolist(), real))
+        if self.ground.unseen is not None:
+            sets.append(self.ground.unseen)
+        # A baseline's clips go with the real ones, and are not those of any footage of their own.
+        own = [
+            dataclasses.replace(s, owners=tuple(f"{s.name} {i}" for i in range(len(s))))
+            for s in sets
+        ]
+        return [(one.name, self.judge(one, manifest).scores) for one in own]
+
+    def _measured(self, clips: ClipSet) -> Measured:
+        return measure(clips, self.tools.extractors, self.tools.gauges_of(clips))
+
+    def _manifest(self, made: ClipSet) -> dict[str, Any]:
+        real, other = self.ground.real, self.ground.other
+        chosen = {f"run_{name}": fact for name, fact in made.facts.items() if name in _OWN_FACTS}
+        judged = {name: fact for name, fact in made.facts.items() if name not in _OWN_FACTS}
+        return {
+            **{f"real_{name}": fact for name, fact in real.facts.items()},
+            **{f"generated_{name}": fact for name, fact in judged.items()},
+            **chosen,
+            "generated": len(made),
+            "frames": made.form.frames,
+            "fps": made.form.fps,
+            "size": list(made.form.size),
+            "range": "8 bit",
+            "conditioning_frames": self.ground.given,
+            "floor": "half of the real clips against the other half" if other is None
+            else f"{len(other)} clips of {other.name}",
+            "conditions": digest_of(*made.captions, *made.labels)[:16],
+        }  # fmt: skip
+
+    def _distributions(self, made: Measured, common: dict[str, Any]) -> list[Score]:
+        scores: list[Score] = []
+        sides = (made, self.real, self.other)
+        for title, extractor, note in self.tools.distances:
+            scores += scoring.of_features(extractor, title, *sides, common, note)
+        for title, extractor, note in self.tools.kernels:
+            scores.append(scoring.of_kernel(extractor, title, *sides, common, note))
+        for names, facts in self.tools.manifolds:
+            scores += scoring.of_manifold(names, facts, *sides, self.config.neighbours, common)
+        return scores + self.tools.others(made, self.real, self.other, common)
+
+    def _copying(
+        self, made: Measured, common: dict[str, Any]
+    ) -> tuple[copying.Copying | None, list[Score]]:
+        if self.training is None:
+            return None, []
+        small = self.training.thumbnails
+        groups = copying.group_numbers(self.training.clips.owners)
+        sets = {"made": made, "real": self.real}
+        near = {n: copying.nearest(m.thumbnails, small, groups) for n, m in sets.items()}
+        figures = {
+            name: {
+                "copies": near[name].copied.astype(np.float64),
+                TRAINING: near[name].distance / max(float(np.median(near["real"].distance)), 1e-9),
+            }
+            for name in sets
+        }
+        pair = [dataclasses.replace(m, figures=figures[n]) for n, m in sets.items()]
+        facts = {
+            "thumbnail": "every second frame, 16 x 16",
+            "training_windows": len(small),
+            "mirrored": True,
+        }
+        meanings = {
+            "copies": scoring.Meaning(
+                "lower", "%", "share of samples that repeat a training clip",
+                {"rule": "nearest under a third of the nearest of other footage"}, share=True,
+            ),
+            TRAINING: scoring.Meaning(
+                "near", "", "distance to the nearest training clip, over what is usual for real "
+                "held-out clips; far below 1 is memorising",
+            ),
+        }  # fmt: skip
+        return near["made"], scoring.of_figures(pair[0], pair[1], meanings, common | facts)
+
+    def _warnings(self, made: ClipSet, scores: Sequence[Score]) -> tuple[str, ...]:
+        found = list(made.warnings) + list(self.ground.real.warnings)
+        distances = {title for title, _, _ in self.tools.distances}
+        for score in scores:
+            if score.name in distances and score.floor and len(made) < _ENOUGH:
+                found.append(
+                    f"{score.name}: with {len(made)} clips, real ones score {score.floor:.3g} "
+                    "against real ones where many would score 0; that much is owed to the number "
+                    "of clips and to the footage's own variety"
+                )
+        return tuple(found)
+
+    def _plots(
+        self, made: Measured, found: copying.Copying | None
+    ) -> dict[str, list[dict[str, Any]]]:
+        curves, histograms = [], []
+        sets = [("generated", made), ("real, held out", self.real)]
+        for name, (title, unit) in self.tools.curves.items():
+            if name in made.figures:
+                rows = [(n, m.figures[name]) for n, m in sets if name in m.figures]
+                seconds = np.arange(rows[0][1].shape[1]) / made.clips.form.fps
+                curves.append(plots.curve(title, unit, seconds, rows))
+        for name, meaning in self.tools.meanings.items():
+            if name in made.figures and name in self.real.figures and not meaning.share:
+                both = [(n, m.figures[name]) for n, m in sets]
+                histograms.append(plots.histogram(name, meaning.unit, both))
+        if found is not None and self.training is not None:
+            groups = copying.group_numbers(self.training.clips.owners)
+            near = copying.nearest(self.real.thumbnails, self.training.thumbnails, groups)
+            both = [("generated", found.distance), ("real, held out", near.distance)]
+            histograms.insert(
+                0,
+                plots.histogram(
+                    "Distance to the nearest training clip", "root mean square difference", both
+                ),
+            )
+        clouds = [
+            plots.cloud(f"Features of {title}", extractor.name, [made, self.real])
+            for title, extractor, _ in self.tools.distances
+        ]
+        return {"curves": curves, "histograms": histograms, "scatter": clouds}
 
 
-def _copying(
-    generated: Tensor, real: Tensor, train: Loader, manifest: dict[str, Any]
-) -> tuple[list[Score], Tensor]:
-    # Several moments of each training clip, since a copy can begin anywhere in it.
-    moments = max(len(train.clips), min(4000, 8 * len(train.clips)))
-    small, groups = _training(train, moments)
-    made = copying.nearest(copying.thumbnails(generated), small, groups)
-    true = copying.nearest(copying.thumbnails(real), small, groups)
-    more = manifest | {
-        "thumbnail": "every second frame, 16 x 16",
-        "training_windows": moments,
-        "mirrored": True,
-    }
-    ratio = float(np.median(made.distance) / max(np.median(true.distance), 1e-9))
-    scores = [
-        Score(
-            "copies", 100 * made.share, "lower", 
-            more | {"rule": "nearest under a third of second nearest"},
-            floor=100 * true.share, unit="%", note="share of samples that repeat a training clip",
-        ),
-        Score(
-            "distance to training clips", ratio, "near", more, target=1.0,
-            note="median distance of samples to their nearest training clip, over that of real "
-            "held-out clips; far below 1 is memorising",
-        ),
-    ]  # fmt: skip
-    shown = [train.fixed(moments, int(i), int(i) + 1).clips for i in made.nearest]
-    return scores, torch.cat(shown)
+# Facts of a set that say whose clips they are, not how they were made alike.
+_OWN_FACTS = ("digest", "split", "windows", "sources", "set_aside", "split_clips")
+# From here on a distance owes little to the number of clips (FVD: .04 of the trace at 2,048).
+_ENOUGH = 2048
 
 
-def _training(train: Loader, count: int) -> tuple[Tensor, Tensor]:
-    """Thumbnails of the training windows `train.fixed(count)`, and the group of each."""
-    group_of = {clip.name: clip.group for clip in train.clips}
-    small, groups = [], []
-    for begin in track(range(0, count, 64), "training clips"):
-        batch = train.fixed(count, begin, begin + 64)
-        small.append(copying.thumbnails(batch.clips))
-        groups += [group_of[name.rpartition("@")[0]] for name in batch.names]
-    return torch.cat(small), torch.tensor(groups)
+def same_form(first: ClipSet, second: ClipSet) -> None:
+    """Raises MuybridgeError where two sets are not of one length, rate and size."""
+    if first.form != second.form:
+        fields = [f.name for f in dataclasses.fields(first.form)]
+        unlike = [n for n in fields if getattr(first.form, n) != getattr(second.form, n)]
+        told = "; ".join(
+            f"{name} is {getattr(first.form, name)} in {first.name}, "
+            f"{getattr(second.form, name)} in {second.name}"
+            for name in unlike
+        )
+        raise MuybridgeError(
+            f"clips that are not alike cannot be compared: {told}",
+            " and ".join(f"--{name}" for name in unlike) + " brings both to one",
+        )

@@ -1,0 +1,236 @@
+"""Scores of what was measured, each with its floor and an interval that says what it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import MuybridgeError
+from . import frechet, intervals, kernel
+from .manifest import Score
+from .manifold import manifold
+from .measured import Extractor, Features, Measured
+
+Array = npt.NDArray[np.float64]
+Statistic = Callable[[Array, Array], float]
+
+OF_STATISTIC = "what this measure gives at these numbers of clips, for other clips of both kinds"
+OF_MEAN = "the mean over clips, for other clips from the same source"
+OWN = "an offline distance of this tool's own; not FID or FVD, not comparable to papers"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a figure of single clips says, for its score: their mean.
+
+    Attributes:
+        better: "near" means near to the real clips' own figure.
+        unit: of the score; "%" turns shares into percent.
+        note: what it catches.
+        facts: for the manifest.
+        share: each clip's figure is 0 or 1.
+    """
+
+    better: Literal["lower", "higher", "near"]
+    unit: str = ""
+    note: str = ""
+    facts: Mapping[str, Any] = ()  # type: ignore[assignment]
+    share: bool = False
+
+
+def of_figures(
+    made: Measured,
+    real: Measured,
+    meanings: Mapping[str, Meaning],
+    manifest: dict[str, Any],
+) -> list[Score]:
+    """The means of the figures of single clips, beside those of real ones."""
+    return [
+        _mean(name, meaning, made, real, manifest)
+        for name, meaning in meanings.items()
+        if name in made.figures and np.isfinite(made.figures[name]).any()
+    ]
+
+
+def _mean(
+    name: str, meaning: Meaning, made: Measured, real: Measured, manifest: dict[str, Any]
+) -> Score:
+    values, owners = _told(made, name)
+    factor = 100.0 if meaning.unit == "%" else 1.0
+    floor = None
+    if name in real.figures and np.isfinite(real.figures[name]).any():
+        floor = factor * float(np.nanmean(real.figures[name]))
+    interval: tuple[float, float] | None = None
+    if meaning.share:
+        interval = intervals.share_interval(values, owners)
+    elif len(set(owners)) > 1:
+        interval = intervals.mean_interval(values, owners)
+    return Score(
+        name,
+        factor * float(values.mean()),
+        meaning.better,
+        manifest | dict(meaning.facts) | {"measured_clips": len(values)},
+        interval=None if interval is None else (factor * interval[0], factor * interval[1]),
+        interval_of=OF_MEAN,
+        floor=floor,
+        target=floor if meaning.better == "near" else None,
+        unit=meaning.unit,
+        note=meaning.note,
+        values=tuple(float(f"{v:.6g}") for v in np.nan_to_num(made.figures[name], nan=np.nan)),
+    )
+
+
+def _told(made: Measured, name: str) -> tuple[Array, tuple[str, ...]]:
+    """The figures that are there, and whose clips they are of."""
+    figures = made.figures[name]
+    there = np.isfinite(figures)
+    return figures[there], tuple(
+        owner for owner, told in zip(made.clips.owners, there, strict=True) if told
+    )
+
+
+def of_features(
+    extractor: Extractor,
+    title: str,
+    made: Measured,
+    real: Measured,
+    other: Measured | None,
+    manifest: dict[str, Any],
+    note: str = OWN,
+) -> list[Score]:
+    """The Frechet distance of one extractor's features, with floor and interval; and the same
+    extrapolated to any number of clips, where there are enough.
+
+    Raises:
+        MuybridgeError: fewer than two clips on a side.
+    """
+    statistic = standardised(frechet.frechet) if extractor.standardised else frechet.frechet
+    facts = manifest | extractor.facts | {
+        "features": int(made.features[extractor.name].shape[-1]),
+        "covariance_divisor": "n-1",
+        "standardised": "on the real clips" if extractor.standardised else "no",
+    }  # fmt: skip
+    score = _of_statistic(title, statistic, extractor.name, made, real, other, facts, note, "lower")
+    return [score, *_extrapolated(extractor, title, made, real, facts)]
+
+
+def of_kernel(
+    extractor: Extractor,
+    title: str,
+    made: Measured,
+    real: Measured,
+    other: Measured | None,
+    manifest: dict[str, Any],
+    note: str = OWN,
+) -> Score:
+    """The unbiased kernel distance of one extractor's features."""
+    plain = kernel.kernel_distance
+    statistic = standardised(plain) if extractor.standardised else plain
+    facts = manifest | extractor.facts | {
+        "features": int(made.features[extractor.name].shape[-1]),
+        "kernel": "(x'y / d + 1)^3, unbiased, all pairs",
+        "standardised": "on the real clips" if extractor.standardised else "no",
+    }  # fmt: skip
+    return _of_statistic(title, statistic, extractor.name, made, real, other, facts, note, "lower")
+
+
+def of_manifold(
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+    made: Measured,
+    real: Measured,
+    other: Measured | None,
+    k: int,
+    manifest: dict[str, Any],
+) -> list[Score]:
+    """Precision, recall, density and coverage on the features of some extractors side by side."""
+    sides = [made, real] + ([other] if other else [])
+    for one in sides:
+        one.features["+".join(names)] = np.concatenate([one.features[n] for n in names], 1)
+    notes = {
+        "precision": "share of samples among the real clips: quality",
+        "recall": "share of real clips among the samples: variety",
+        "density": "how many real clips' neighbourhoods a sample lies in; about 1 for real clips",
+        "coverage": "share of real clips with a sample in their neighbourhood: variety",
+    }
+    scores = []
+    for name, note in notes.items():
+
+        def statistic(generated: Array, true: Array, name: str = name) -> float:
+            return float(getattr(manifold(generated, true, k), name))
+
+        scores.append(
+            _of_statistic(
+                name, standardised(statistic), "+".join(names), made, real, other,
+                manifest | dict(facts) | {"neighbours": k, "standardised": "on the real clips"},
+                note, "near" if name == "density" else "higher",
+            )
+        )  # fmt: skip
+    return scores
+
+
+def standardised(statistic: Statistic) -> Statistic:
+    """The statistic after z-scoring both sides on the real features."""
+
+    def of_scaled(generated: Array, real: Array) -> float:
+        mean, std = real.mean(0), real.std(0)
+        # A feature that never varies among real clips has no deviation to be measured in; it is
+        # left as it is, or the smallest change of it would outweigh all others.
+        std = np.where(std < 1e-4, 1.0, std)
+        return statistic((generated - mean) / std, (real - mean) / std)
+
+    return of_scaled
+
+
+def _of_statistic(
+    title: str,
+    statistic: Statistic,
+    features: str,
+    made: Measured,
+    real: Measured,
+    other: Measured | None,
+    manifest: dict[str, Any],
+    note: str,
+    better: Literal["lower", "higher", "near"],
+) -> Score:
+    if min(len(made), len(real)) < 2:
+        raise MuybridgeError(
+            f"{title} needs two or more clips on each side, not {len(made)} and {len(real)}",
+            "generate more, or add footage",
+        )
+    (a, own), (b, owners) = rows(made, features), rows(real, features)
+    floor = None
+    if other is not None and len(other) > 1:
+        floor = statistic(rows(other, features)[0][: len(a)], b)
+    return Score(
+        title,
+        statistic(a, b),
+        better,
+        manifest,
+        interval=intervals.statistic_interval(statistic, a, b, own, owners),
+        interval_of=OF_STATISTIC,
+        floor=floor,
+        target=floor if better == "near" else None,
+        note=note,
+    )
+
+
+def rows(measured: Measured, features: str) -> tuple[Array, tuple[str, ...]]:
+    """Features (n, d), frames as rows of their own where they were measured so; and each row's
+    owner."""
+    found: Features = measured.features[features]
+    owners = measured.clips.owners
+    if found.ndim == 3:
+        owners = tuple(owner for owner in owners for _ in range(found.shape[1]))
+        found = found.reshape(-1, found.shape[-1])
+    return found.astype(np.float64), owners
+
+
+def _extrapolated(
+    extractor: Extractor, title: str, made: Measured, real: Measured, manifest: dict[str, Any]
+) -> list[Score]:
+    return []
