@@ -8,10 +8,10 @@ from torch.nn.functional import conv3d, pad
 
 from muybridge.core.clips import to_float
 from muybridge.core.errors import MuybridgeError
-from muybridge.core.measures import frechet
 from muybridge.data.stage import Settings, render
 from muybridge.evaluation import distances
 from muybridge.evaluation.distances import Features
+from muybridge.evaluation.frechet import frechet
 
 # Of the random network's weights. Numbers made with another one are not comparable to earlier ones:
 # whoever changes it gives the measure another name.

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.errors import MuybridgeError
-from ..core.measures import frechet, standard_error
+from .frechet import frechet, standard_error
 from .manifest import Score
 
 Features = npt.NDArray[np.float64]
