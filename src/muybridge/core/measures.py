@@ -11,13 +11,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Array = npt.NDArray[np.float64]
 Variant = Literal["wang", "luma"]
 
 WINDOW, SIGMA = 11, 1.5

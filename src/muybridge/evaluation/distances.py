@@ -8,8 +8,7 @@ sees a lost mode.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.errors import MuybridgeError
-from .frechet import frechet, standard_error
-from .manifest import Score
+from .frechet import frechet
 
 Features = npt.NDArray[np.float64]
+Statistic = Callable[[Features, Features], float]
 _LAYERS = (
     (3, 32, (3, 5, 5), (1, 2, 2)),
     (32, 64, (3, 3, 3), (2, 2, 2)),
@@ -87,62 +85,19 @@ def motion(clips: Tensor) -> Features:
     return torch.cat(rows, 1).double().numpy()
 
 
+def standardised(statistic: Statistic) -> Statistic:
+    """A statistic of (generated, real) features after z-scoring both on the real ones."""
+
+    def of_scaled(generated: Features, real: Features) -> float:
+        mean, std = real.mean(0), real.std(0)
+        # A feature that never varies among real clips has no deviation to be measured in; it is
+        # left as it is, or the smallest change of it would outweigh all others.
+        std = np.where(std < 1e-4, 1.0, std)
+        return statistic((generated - mean) / std, (real - mean) / std)
+
+    return of_scaled
+
+
 def distance(generated: Features, real: Features) -> float:
     """Frechet distance after z-scoring both on the real features."""
-    mean, std = real.mean(0), real.std(0)
-    # A feature that never varies among real clips has no deviation to be measured in; it is left
-    # as it is, or the smallest change of it would outweigh all others.
-    std = np.where(std < 1e-4, 1.0, std)
-    return frechet((generated - mean) / std, (real - mean) / std)
-
-
-def score(
-    name: str,
-    extract: Callable[[Tensor], Features],
-    generated: Tensor,
-    real: Tensor,
-    other_real: Tensor,
-    manifest: dict[str, Any],
-    draws: int = 50,
-    sources: Sequence[str] = (),
-) -> Score:
-    """One distance with its floor (`other_real` in place of `generated`) and interval.
-
-    The interval is the value and 1.96 standard errors by bootstrap: over samples on one side, and
-    on the other over the clips, named in `sources`, that the real windows were cut from (each its
-    own where none are named), since windows of one clip are not independent.
-
-    Raises:
-        MuybridgeError: fewer than two clips on a side.
-    """
-    if min(len(generated), len(real)) < 2:
-        raise MuybridgeError(
-            f"{name} needs two or more clips on each side, not {len(generated)} and {len(real)}",
-            "generate more, or add footage",
-        )
-    made, true, floor = extract(generated), extract(real), extract(other_real[: len(generated)])
-    random = np.random.Generator(np.random.PCG64(0))
-
-    def again(features: Features) -> Features:
-        return features[random.integers(len(features), size=len(features))]
-
-    owners = np.asarray(sources or range(len(true)))
-    rows = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
-
-    def again_real() -> Features:
-        drawn = random.integers(len(rows), size=len(rows))
-        chosen = np.concatenate([rows[i] for i in drawn])
-        return np.asarray(true[chosen])
-
-    value = distance(made, true)
-    half = 1.96 * standard_error([distance(again(made), again_real()) for _ in range(draws)])
-    return Score(
-        name=name,
-        value=value,
-        better="lower",
-        interval=(max(0.0, value - half), value + half),
-        floor=distance(floor, true) if len(floor) > 1 else None,
-        note="an offline distance of this tool's own; not FID or FVD, not comparable to papers",
-        manifest=manifest
-        | {"measure": extract.__name__, "features": made.shape[1], "covariance_divisor": "n-1"},
-    )
+    return standardised(frechet)(generated, real)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,13 +86,15 @@ def measure(
         chunk = clips.read(begin, end)
         _check(chunk.flatten(1), clips, begin, "its pixels")
         small.append(copying.thumbnails(chunk))
-        for extractor in extractors:
-            found = extractor.extract(chunk).astype(np.float32)
-            _check(torch.from_numpy(found).flatten(1), clips, begin, f"{extractor.name} features")
-            features[extractor.name].append(found)
-        for gauge in gauges:
-            for name, values in gauge(chunk, begin, end).items():
-                figures.setdefault(name, []).append(values)
+        with _told_of(clips):
+            for extractor in extractors:
+                found = extractor.extract(chunk).astype(np.float32)
+                what = f"{extractor.name} features"
+                _check(torch.from_numpy(found).flatten(1), clips, begin, what)
+                features[extractor.name].append(found)
+            for gauge in gauges:
+                for name, values in gauge(chunk, begin, end).items():
+                    figures.setdefault(name, []).append(values)
     return Measured(
         clips,
         {name: np.concatenate(rows) for name, rows in features.items()},
@@ -112,6 +115,20 @@ def of_all_ranks(measured: Measured) -> Measured:
         {name: together(rows) for name, rows in measured.figures.items()},
         distributed.joined(measured.thumbnails),
     )
+
+
+@contextlib.contextmanager
+def _told_of(clips: ClipSet) -> Iterator[None]:
+    """What a formula cannot do with clips, such as with too few frames, as a person's error."""
+    try:
+        yield
+    except ValueError as error:
+        form = clips.form
+        raise MuybridgeError(
+            f"{clips.name}: clips of {form.frames} frames of {form.size[0]}x{form.size[1]} cannot "
+            f"be judged so: {error}",
+            "leave the measure out with --metrics, or give other clips",
+        ) from error
 
 
 def _check(rows: Tensor, clips: ClipSet, begin: int, what: str) -> None:

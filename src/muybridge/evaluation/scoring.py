@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import MuybridgeError
-from . import frechet, intervals, kernel
+from . import frechet, intervals
+from .distances import Statistic, standardised
+from .kernel import kernel_distance
 from .manifest import Score
 from .manifold import manifold
 from .measured import Extractor, Features, Measured
 
 Array = npt.NDArray[np.float64]
-Statistic = Callable[[Array, Array], float]
 
-OF_STATISTIC = "what this measure gives at these numbers of clips, for other clips of both kinds"
 OF_MEAN = "the mean over clips, for other clips from the same source"
 OWN = "an offline distance of this tool's own; not FID or FVD, not comparable to papers"
 
@@ -63,10 +63,10 @@ def _mean(
     factor = 100.0 if meaning.unit == "%" else 1.0
     floor = None
     if name in real.figures and np.isfinite(real.figures[name]).any():
-        floor = factor * float(np.nanmean(real.figures[name]))
+        floor = factor * float(np.nanmean(per_clip(real.figures[name])))
     interval: tuple[float, float] | None = None
     if meaning.share:
-        interval = intervals.share_interval(values, owners)
+        interval = intervals.share_interval(values, owners=owners)
     elif len(set(owners)) > 1:
         interval = intervals.mean_interval(values, owners)
     return Score(
@@ -80,17 +80,24 @@ def _mean(
         target=floor if meaning.better == "near" else None,
         unit=meaning.unit,
         note=meaning.note,
-        values=tuple(float(f"{v:.6g}") for v in np.nan_to_num(made.figures[name], nan=np.nan)),
+        values=tuple(float(f"{value:.6g}") for value in per_clip(made.figures[name])),
     )
 
 
 def _told(made: Measured, name: str) -> tuple[Array, tuple[str, ...]]:
     """The figures that are there, and whose clips they are of."""
-    figures = made.figures[name]
+    figures = per_clip(made.figures[name])
     there = np.isfinite(figures)
-    return figures[there], tuple(
-        owner for owner, told in zip(made.clips.owners, there, strict=True) if told
-    )
+    owners = zip(made.clips.owners, there, strict=True)
+    return figures[there], tuple(owner for owner, told in owners if told)
+
+
+def per_clip(figures: Array) -> Array:
+    """Figures (n,) as they are, those (n, time) as means over the frames that have one."""
+    if figures.ndim == 1:
+        return figures
+    count = np.isfinite(figures).sum(1)
+    return np.where(count > 0, np.nansum(figures, 1) / np.maximum(count, 1), np.nan)
 
 
 def of_features(
@@ -114,7 +121,7 @@ def of_features(
         "covariance_divisor": "n-1",
         "standardised": "on the real clips" if extractor.standardised else "no",
     }  # fmt: skip
-    score = _of_statistic(title, statistic, extractor.name, made, real, other, facts, note, "lower")
+    score = _of_statistic(title, statistic, extractor.name, made, real, other, facts, note)
     return [score, *_extrapolated(extractor, title, made, real, facts)]
 
 
@@ -128,14 +135,15 @@ def of_kernel(
     note: str = OWN,
 ) -> Score:
     """The unbiased kernel distance of one extractor's features."""
-    plain = kernel.kernel_distance
-    statistic = standardised(plain) if extractor.standardised else plain
+    statistic = standardised(kernel_distance) if extractor.standardised else kernel_distance
     facts = manifest | extractor.facts | {
         "features": int(made.features[extractor.name].shape[-1]),
         "kernel": "(x'y / d + 1)^3, unbiased, all pairs",
         "standardised": "on the real clips" if extractor.standardised else "no",
     }  # fmt: skip
-    return _of_statistic(title, statistic, extractor.name, made, real, other, facts, note, "lower")
+    return _of_statistic(
+        title, statistic, extractor.name, made, real, other, facts, note, kind="signed"
+    )
 
 
 def of_manifold(
@@ -168,22 +176,10 @@ def of_manifold(
                 name, standardised(statistic), "+".join(names), made, real, other,
                 manifest | dict(facts) | {"neighbours": k, "standardised": "on the real clips"},
                 note, "near" if name == "density" else "higher",
+                "distance" if name == "density" else "share",
             )
         )  # fmt: skip
     return scores
-
-
-def standardised(statistic: Statistic) -> Statistic:
-    """The statistic after z-scoring both sides on the real features."""
-
-    def of_scaled(generated: Array, real: Array) -> float:
-        mean, std = real.mean(0), real.std(0)
-        # A feature that never varies among real clips has no deviation to be measured in; it is
-        # left as it is, or the smallest change of it would outweigh all others.
-        std = np.where(std < 1e-4, 1.0, std)
-        return statistic((generated - mean) / std, (real - mean) / std)
-
-    return of_scaled
 
 
 def _of_statistic(
@@ -195,7 +191,8 @@ def _of_statistic(
     other: Measured | None,
     manifest: dict[str, Any],
     note: str,
-    better: Literal["lower", "higher", "near"],
+    better: Literal["lower", "higher", "near"] = "lower",
+    kind: Literal["distance", "signed", "share"] = "distance",
 ) -> Score:
     if min(len(made), len(real)) < 2:
         raise MuybridgeError(
@@ -206,13 +203,16 @@ def _of_statistic(
     floor = None
     if other is not None and len(other) > 1:
         floor = statistic(rows(other, features)[0][: len(a)], b)
+    elif other is None and len(real) > 3:
+        floor = statistic(b[::2], b[1::2])
+    found = intervals.statistic_interval(statistic, a, b, own, owners, kind=kind)
     return Score(
         title,
-        statistic(a, b),
+        found.value,
         better,
         manifest,
-        interval=intervals.statistic_interval(statistic, a, b, own, owners),
-        interval_of=OF_STATISTIC,
+        interval=found.interval,
+        interval_of=found.INTERVAL_OF,
         floor=floor,
         target=floor if better == "near" else None,
         note=note,
@@ -233,4 +233,19 @@ def rows(measured: Measured, features: str) -> tuple[Array, tuple[str, ...]]:
 def _extrapolated(
     extractor: Extractor, title: str, made: Measured, real: Measured, manifest: dict[str, Any]
 ) -> list[Score]:
-    return []
+    """The distance that ever more clips would come to, where there are enough to tell."""
+    (a, _), (b, _) = rows(made, extractor.name), rows(real, extractor.name)
+    if made.features[extractor.name].ndim == 3 or min(len(a), len(b)) < 2 * a.shape[1]:
+        return []  # frames of one clip are not so many independent ones
+
+    def plain(generated: Array, true: Array) -> float:
+        return frechet.extrapolated(generated, true).value
+
+    value = (standardised(plain) if extractor.standardised else plain)(a, b)
+    return [
+        Score(
+            f"{title}, of any number of clips", value, "lower",
+            manifest | {"extrapolated": "a line over 1 / clips (Chong and Forsyth 2020)"},
+            note="may fall below 0 by chance",
+        )
+    ]  # fmt: skip

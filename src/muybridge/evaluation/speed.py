@@ -16,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..core import device
 from ..core.progress import track
+from .intervals import mean_interval
+from .manifest import Score
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,35 @@ def measure(
         parameters=sum(p.numel() for p in network.parameters()),
         flops=counter.get_total_flops(),
     )
+
+
+def scores(found: Speed, manifest: dict[str, Any]) -> list[Score]:
+    """Scores of what was timed; the machine is in their manifest."""
+    facts = manifest | machine() | {
+        "timed": len(found.clips), "frames": found.frames, "fps": found.fps, "clips_at_once": 1
+    }  # fmt: skip
+    low, high = mean_interval(found.clips)
+    timed = ", ".join(f"{found.quantile(share):.3g} s at p{100 * share:.0f}" for share in (0.5, 0.95))
+    return [
+        Score("time of a clip", float(np.mean(found.clips)), "lower", facts, (low, high), unit="s",
+              interval_of="the mean over clips made one by one on this machine as it was",
+              note=f"warm; {timed}", values=found.clips),
+        Score("time of a clip, p95", found.quantile(0.95), "lower", facts, unit="s", note="warm"),
+        Score("time to the first frame", found.first_frame, "lower", facts, unit="s",
+              note="warm; all frames of a clip come together where it is a clip's time"),
+        Score("time to the first clip, cold", found.cold, "lower", facts, unit="s",
+              note="reading the weights counted"),
+        Score("time of a frame", found.batch / found.frames, "lower",
+              facts | {"clips_at_once": found.batch_size}, unit="s",
+              note=f"when {found.batch_size} clips are made at once"),
+        Score("real-time factor", found.real_time, "higher", facts,
+              note="seconds of video made in a second, one clip at a time"),
+        Score("peak memory", found.peak_memory / 2**20, "lower", facts, unit="MiB",
+              note="of the GPU" if torch.cuda.is_available() else "of the whole process"),
+        Score("parameters", found.parameters / 1e6, "lower", facts, unit="M"),
+        Score("operations of a clip", found.flops / 1e9, "lower", facts, unit="GFLOP",
+              note="matrix products and convolutions; all steps and both branches of guidance"),
+    ]  # fmt: skip
 
 
 def machine() -> dict[str, Any]:

@@ -18,7 +18,8 @@ from . import baselines, classifier, copying, learned, plots, scoring
 from .clip_sets import ClipSet
 from .manifest import Score
 from .measured import Measured, measure
-from .tools import DEFAULT, Missing, Tools
+from .references import Missing
+from .tools import DEFAULT, Tools
 
 Array = npt.NDArray[np.float64]
 
@@ -104,7 +105,7 @@ class Bench:
         self.training = measure(ground.training, ()) if ground.training and wanted else None
 
     @property
-    def missing(self) -> tuple[Missing, ...]:
+    def missing(self) -> list[Missing]:
         """The measures asked for that cannot be had, and what they want for."""
         return self.tools.missing
 
@@ -246,7 +247,7 @@ class Bench:
                 curves.append(plots.curve(title, unit, seconds, rows))
         for name, meaning in self.tools.meanings.items():
             if name in made.figures and name in self.real.figures and not meaning.share:
-                both = [(n, m.figures[name]) for n, m in sets]
+                both = [(n, scoring.per_clip(m.figures[name])) for n, m in sets]
                 histograms.append(plots.histogram(name, meaning.unit, both))
         if found is not None and self.training is not None:
             groups = copying.group_numbers(self.training.clips.owners)

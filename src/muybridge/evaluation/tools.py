@@ -1,0 +1,353 @@
+"""The measures, by the names under which they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from ..core.errors import MuybridgeError, nearest
+from ..data.loader import Loader
+from . import classifier, distances, following, learned, physics, similarity, temporal
+from . import reference_features as published
+from .clip_sets import ClipSet
+from .flow import settings as flow_settings
+from .inception_score import inception_score
+from .manifest import Score
+from .measured import Extractor, Gauge, Measured
+from .references import Missing
+from .scoring import OWN, Meaning
+
+if TYPE_CHECKING:
+    from .suite import Config, Ground
+
+Array = npt.NDArray[np.float64]
+
+METRICS: Mapping[str, str] = MappingProxyType(
+    {
+        "appearance": "distance by what clips look like; needs no weights",
+        "motion": "distance by how brightness changes; needs no weights",
+        "learned": "distance by an extractor trained on the dataset's training split (minutes, once)",
+        "manifold": "precision, recall, density and coverage",
+        "kernel": "the unbiased kernel distance beside each of these distances",
+        "time": "warping error, flicker, motion, drift, jump cuts",
+        "stage": "words as asked, and physics, where captions are the stage's",
+        "labels": "a classifier of the dataset's labels (trained once): recognised as asked",
+        "copying": "share of copies, closeness to training clips",
+        "truth": "PSNR, SSIM, MS-SSIM and LPIPS, where clips have the names of real ones",
+        "speed": "seconds, memory, parameters and operations of a clip",
+        "baselines": "the same scores of clips that cost nothing",
+        "fid": "Frechet Inception Distance of frames, and KID",
+        "fvd": "Frechet Video Distance, and KVD",
+        "is": "Inception Score of frames, and of videos by C3D",
+    }
+)  # fmt: skip
+# Without what trains a network first, or says little more.
+DEFAULT = tuple(name for name in METRICS if name not in ("learned", "kernel"))
+
+_TIME = {
+    "warping_error": ("warping error", "frames against the next one brought back by the flow"),
+    "unevenness": ("unevenness of motion", "change of flow along each path, 0 to 1"),
+    "flicker": ("flicker", "brightness and colour that come and go"),
+    "motion_amount": ("amount of motion", "mean length of the flow, picture heights a second"),
+    "freeze": ("frozen frames", "share of frames that repeat the one before"),
+    "disorder": ("frames out of order", "share of neighbours that would move more smoothly swapped"),
+    "drift": ("drift", "how the look changes from the first to the last second"),
+    "jump_cuts": ("jump cuts", "cuts in a clip"),
+    "successive": ("SSIM of successive frames", "Wang's"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the measures asked for need.
+
+    Attributes:
+        metrics: their names.
+        distances: title, extractor and note of each Frechet distance.
+        kernels: the same of each kernel distance.
+        manifolds: extractors whose features make the space of precision and recall, and its facts.
+        gauges: what gives figures of a set's clips, or None where a set has none.
+        meanings: what each figure says.
+        curves: figures (n, time) to be drawn: name to title and unit.
+        scores: the Inception Scores: title, extractor.
+        missing: what cannot be had.
+        hashes: of the weights of each network that judges.
+    """
+
+    metrics: frozenset[str]
+    distances: list[tuple[str, Extractor, str]] = field(default_factory=list)
+    kernels: list[tuple[str, Extractor, str]] = field(default_factory=list)
+    manifolds: list[tuple[tuple[str, ...], dict[str, Any]]] = field(default_factory=list)
+    gauges: list[Callable[[ClipSet], Gauge | None]] = field(default_factory=list)
+    meanings: dict[str, Meaning] = field(default_factory=dict)
+    curves: dict[str, tuple[str, str]] = field(default_factory=dict)
+    inception: list[tuple[str, Extractor]] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def extractors(self) -> list[Extractor]:
+        """Each once."""
+        every = [e for _, e, _ in self.distances + self.kernels] + [e for _, e in self.inception]
+        return list({extractor.name: extractor for extractor in every}.values())
+
+    def gauges_of(self, clips: ClipSet) -> list[Gauge]:
+        """What gives figures of the clips of this set."""
+        found = [gauge(clips) for gauge in self.gauges]
+        return [gauge for gauge in found if gauge is not None]
+
+    def others(
+        self, made: Measured, real: Measured, other: Measured | None, manifest: dict[str, Any]
+    ) -> list[Score]:
+        """Scores of sets as wholes that are no distances: Inception Scores."""
+        scores = []
+        for title, extractor in self.inception:
+            value, deviation = inception_score(_flat(made.features[extractor.name]))
+            floor, _ = inception_score(_flat(real.features[extractor.name]))
+            scores.append(
+                Score(
+                    title, value, "higher", manifest | extractor.facts | {"splits": 10},
+                    interval=(value - deviation, value + deviation), floor=floor,
+                    interval_of="one standard deviation over ten parts of the clips, as is usual",
+                    note="looks at no real clip; no model should be chosen by it",
+                )
+            )  # fmt: skip
+        return scores
+
+
+def check_names(names: Sequence[str], setting: str) -> None:
+    """Raises MuybridgeError for a measure that there is not."""
+    for name in names:
+        if name not in METRICS:
+            close = nearest(name, METRICS)
+            raise MuybridgeError(
+                f"{setting}: there is no measure {name!r}",
+                f"did you mean {close}?" if close else f"there are {', '.join(METRICS)}",
+            )
+
+
+def choose(
+    config: Config,
+    ground: Ground,
+    train: Loader | None = None,
+    validation: Loader | None = None,
+    names: Sequence[str] | None = None,
+) -> Tools:
+    """Gets ready what the measures need: trains or reads networks, where that is asked for.
+
+    Args:
+        config: its `metrics` are the measures, unless `names` are given.
+        ground: the real clips.
+        train, validation: splits of the dataset, for networks that are trained on it.
+        names: the measures.
+
+    Raises:
+        MuybridgeError: a measure that there is not, or that was asked for and cannot be had.
+    """
+    asked = tuple(config.metrics if names is None else names)
+    check_names(asked, "--metrics" if names is None else "evaluation.during")
+    kit = Tools(frozenset(asked))
+    _offline(kit, config, train)
+    if kit.metrics & {"fid", "fvd", "is"}:
+        _published(kit, config)
+    if "time" in kit.metrics:
+        _time(kit, ground)
+    if "stage" in kit.metrics:
+        _stage(kit, ground)
+    if "labels" in kit.metrics:
+        _labels(kit, ground, config, train, validation)
+    if "truth" in kit.metrics:
+        _truth(kit, ground, config)
+    return kit
+
+
+def _offline(kit: Tools, config: Config, train: Loader | None) -> None:
+    appearance = Extractor(
+        "appearance", distances.appearance, {"extractor_sha256": distances.extractor_digest()}
+    )
+    motion = Extractor(
+        "motion", distances.motion, {"extractor": "log temporal differences, 4 x 4 cells"}
+    )
+    offered = {"appearance": appearance, "motion": motion}
+    if "learned" in kit.metrics:
+        if train is None:
+            why = "there is no training split to learn it from"
+            kit.missing.append(Missing("learned distance", why, "give --real DATASET"))
+        else:
+            found = learned.cached(_beside(train), train, config.learned)
+            kit.hashes["the learned extractor"] = found.digest
+            offered["learned"] = Extractor("learned", found.features, found.facts)
+    for name, extractor in offered.items():
+        if name in kit.metrics:
+            kit.distances.append((f"{name} distance", extractor, OWN))
+            if "kernel" in kit.metrics:
+                kit.kernels.append((f"{name} kernel distance", extractor, OWN))
+    if "manifold" in kit.metrics:
+        space = ("learned",) if "learned" in offered else ("appearance", "motion")
+        kit.manifolds.append((space, {"space": " + ".join(space)}))
+
+
+def _beside(train: Loader) -> Path:
+    """Where networks that were trained on a dataset are kept."""
+    return train.dataset.folder / "judges"
+
+
+def _published(kit: Tools, config: Config) -> None:
+    """FID and KID, FVD and KVD, Inception Scores: with the published weights, or not at all."""
+    where = config.weights or None
+    wanted: list[tuple[str, Callable[[], Any], tuple[str, ...]]] = [
+        ("fid", lambda: published.for_fid(where), ("FID", "KID")),
+        ("fvd", lambda: published.for_fvd(where), ("FVD", "KVD")),
+        ("is", lambda: published.for_inception_score(where), ("IS",)),
+        ("is", lambda: published.for_video_inception_score(where), ("video IS",)),
+    ]
+    for metric, get, titles in wanted:
+        if metric not in kit.metrics:
+            continue
+        try:
+            found = get()
+        except MuybridgeError as error:
+            found = Missing(titles[0], error.message, error.hint)
+        if isinstance(found, Missing):
+            kit.missing.append(Missing(" and ".join(titles), found.why, found.hint))
+            continue
+        extractor = Extractor(found.score, found, found.manifest, standardised=False)
+        kit.hashes[titles[0]] = str(found.manifest["weights_sha256"])
+        if metric == "is":
+            kit.inception.append((found.named(titles[0]), extractor))
+        else:
+            kit.distances.append((found.named(titles[0]), extractor, ""))
+            kit.kernels.append((found.named(titles[1]), extractor, ""))
+
+
+def _time(kit: Tools, ground: Ground) -> None:
+    fps, (height, width) = ground.real.form.fps, ground.real.form.size
+    facts = flow_settings(height, width) | {"ssim": "wang"}
+    for title, note in _TIME.values():
+        kit.meanings[title] = Meaning("near", "", note, facts)
+    kit.curves["SSIM of successive frames"] = ("Likeness of each frame to the one before", "SSIM")
+    kit.curves["change over time"] = ("Change from frame to frame", "mean change of brightness")
+
+    def gauge(clips: Tensor, begin: int, end: int) -> dict[str, Array]:
+        found = temporal.measure(clips, fps)
+        figures = {_TIME[name][0]: rows for name, rows in found.items() if name in _TIME}
+        likeness = similarity.successive_ssim(clips)
+        figures["SSIM of successive frames"] = np.concatenate(
+            [np.full((len(clips), 1), np.nan), likeness], 1
+        )
+        change = (clips[:, 1:] - clips[:, :-1]).abs().mean((2, 3, 4)).double().numpy() / 2
+        figures["change over time"] = np.concatenate(
+            [np.full((len(clips), 1), np.nan), change], 1
+        )
+        return figures
+
+    kit.gauges.append(lambda _: gauge)
+
+
+def _stage(kit: Tools, ground: Ground) -> None:
+    if not all(following.wanted(caption) for caption in ground.real.captions):
+        return
+    fps = ground.real.form.fps
+    for key in following.KEYS:
+        kit.meanings[f"{key} as asked"] = Meaning(
+            "higher", "%", "what a tracker finds in the clip; for real clips its own hit rate",
+            {"tracker": following.VERSION}, share=True,
+        )  # fmt: skip
+    for name, law in physics.LAWS.items():
+        kit.meanings[name] = Meaning(law.better, law.unit, law.note, {"tracker": following.VERSION})
+
+    def of(clips: ClipSet) -> Gauge | None:
+        if not all(following.wanted(caption) for caption in clips.captions):
+            return None
+
+        def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
+            asked = clips.captions[begin:end]
+            hits = following.hits(frames, asked, fps)
+            words = {f"{key} as asked": rows for key, rows in hits.items()}
+            return words | physics.measures(frames, asked, fps)
+
+        return gauge
+
+    kit.gauges.append(of)
+
+
+def _labels(
+    kit: Tools,
+    ground: Ground,
+    config: Config,
+    train: Loader | None,
+    validation: Loader | None,
+) -> None:
+    if train is None or validation is None or not any(ground.real.labels):
+        return
+    judge = classifier.cached(_beside(train), train, validation, config.classifier)
+    kit.hashes["the classifier of labels"] = judge.digest
+    kit.meanings["label as asked"] = Meaning(
+        "higher", "%", "what a classifier trained on real clips recognises; for real held-out clips "
+        "its own hit rate", judge.facts, share=True,
+    )  # fmt: skip
+
+    def of(clips: ClipSet) -> Gauge | None:
+        if not any(clips.labels):
+            return None
+
+        def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
+            chosen = judge.predict(frames).argmax(1)
+            asked = clips.labels[begin:end]
+            hits = [
+                float(judge.labels[found] == label) if label in judge.labels else np.nan
+                for found, label in zip(chosen, asked, strict=True)
+            ]
+            return {"label as asked": np.array(hits)}
+
+        return gauge
+
+    kit.gauges.append(of)
+
+
+def _truth(kit: Tools, ground: Ground, config: Config) -> None:
+    """Likeness to the real clip of the same name."""
+    places = {name: place for place, name in enumerate(ground.real.names)}
+    lpips = published.for_lpips("alex", config.weights or None)
+    if isinstance(lpips, Missing):
+        kit.missing.append(Missing("LPIPS", lpips.why, lpips.hint))
+    size = min(ground.real.form.size)
+    titles = {"PSNR": "higher", "SSIM": "higher", "MS-SSIM": "higher", "LPIPS": "lower"}
+    for title, better in titles.items():
+        kit.meanings[title] = Meaning(
+            "higher" if better == "higher" else "lower", "dB" if title == "PSNR" else "",
+            "against the real clip of the same name, frame by frame",
+            {"ssim": "wang", "ms_ssim_scales": similarity.scales(size), "psnr_cap_db": similarity.PSNR_CAP}
+            | (lpips.manifest if title == "LPIPS" and not isinstance(lpips, Missing) else {}),
+        )  # fmt: skip
+        kit.curves[title] = (f"{title} over time", title)
+
+    def of(clips: ClipSet) -> Gauge | None:
+        if clips is ground.real or not all(name in places for name in clips.names):
+            return None
+
+        def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
+            truth = ground.real.some([places[name] for name in clips.names[begin:end]])
+            figures = {
+                "PSNR": similarity.psnr(frames, truth, ground.given),
+                "SSIM": similarity.ssim(frames, truth, ground.given),
+                "MS-SSIM": similarity.ms_ssim(frames, truth, ground.given),
+            }
+            if not isinstance(lpips, Missing):
+                figures["LPIPS"] = similarity.over_time(lpips, frames, truth, ground.given)
+            return figures
+
+        return gauge
+
+    kit.gauges.append(of)
+
+
+def _flat(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return features.reshape(-1, features.shape[-1])
