@@ -26,13 +26,13 @@ _POOLED = {"conv1a", "conv2a", "conv3b", "conv4b", "conv5b"}
 
 
 class C3D(nn.Module):
-    """The network. `mean` is its training data's, blue first, as 0 to 255."""
+    """The network. `mean` is that of its training data, (3, 16, 128, 171), blue first, 0 to 255."""
 
     mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(3, FRAMES, SIDE, SIDE))
+        self.register_buffer("mean", torch.zeros(3, FRAMES, 128, 171))
         width = 3
         for name, outputs in _CONVOLUTIONS.items():
             self.add_module(name, nn.Conv3d(width, outputs, 3, padding=1))
@@ -50,7 +50,9 @@ class C3D(nn.Module):
         Returns:
             (n, 101).
         """
-        x = clips.flip(1) * 128 + (128 - self.mean)
+        # TGAN takes this corner of the mean, where C3D's authors take the middle.
+        mean = self.mean[:, :, 8 : 8 + SIDE, 8 : 8 + SIDE]
+        x = clips.flip(1) * 128 + (128 - mean)
         for name in _CONVOLUTIONS:
             x = F.relu(self.get_submodule(name)(x))
             if name in _POOLED:

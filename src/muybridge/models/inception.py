@@ -9,7 +9,6 @@ maximum there instead. Parameters are named as in pytorch-fid's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -59,15 +58,15 @@ def _square(pooled: int) -> list[_Wire]:
     ]
 
 
-def _long(width: int) -> list[_Wire]:
+def _long(inner: int) -> list[_Wire]:
     """The blocks at 17 x 17."""
     row, column = (1, 7), (7, 1)
-    two = [(width, 1), (width, row), (192, column)]
-    four = [(width, 1), (width, column), (width, row), (width, column), (192, row)]
     return [
         *_chain("branch1x1", (192, 1)),
-        *_chain("branch7x7", *two),
-        *_chain("branch7x7dbl", *four),
+        *_chain("branch7x7", (inner, 1), (inner, row), (192, column)),
+        *_chain(
+            "branch7x7dbl", (inner, 1), (inner, column), (inner, row), (inner, column), (192, row)
+        ),
         *_chain("branch_pool", (192, 1), source="pool"),
     ]
 
@@ -180,9 +179,10 @@ class Inception(nn.Module):
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(pictures)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, 3, 2)))
         x = F.max_pool2d(x, 3, 2)
-        for block in self._blocks():
-            x = block(x)
-        return x.mean((2, 3))
+        for name, _, _ in _BLOCKS:
+            x = self.get_submodule(name)(x)
+        features: Tensor = x.mean((2, 3))
+        return features
 
     def logits(self, features: Tensor) -> Tensor:
         """Scores of the 1008 outputs, (n, 1008), from `forward`'s features.
@@ -190,9 +190,6 @@ class Inception(nn.Module):
         Without the bias, as the Inception Score has been computed from its beginning.
         """
         return F.linear(features, self.fc.weight)
-
-    def _blocks(self) -> Iterator[nn.Module]:
-        return (self.get_submodule(name) for name, _, _ in _BLOCKS)
 
 
 def network() -> Inception:
