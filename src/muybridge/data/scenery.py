@@ -1,11 +1,13 @@
-"""How the stage looks: walls, floors, light, shadow and pillars, and the thing drawn among them.
+"""How the stage looks: walls, floors, light, shadow and pillars, and the things drawn among them.
 
-Everything but the thing has little colour, so that hue alone tells where it is.
+Everything but the things has little colour, so that hue alone tells where they are.
 """
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,17 +16,21 @@ import numpy.typing as npt
 
 from ..core.video import Frames
 from .physics import Movement
+from .shapes import Size, by_frame, grid, turned
 
 Array = npt.NDArray[np.floating[Any]]
-Size = tuple[int, int]
 
 
-def grid(size: Size) -> tuple[Array, Array]:
-    """Pixel centres in picture heights: x (1, width) and y (height, 1)."""
-    height, width = size
-    x = (np.arange(width, dtype=np.float32) + 0.5) / height
-    y = (np.arange(height, dtype=np.float32) + 0.5) / height
-    return x[None], y[:, None]
+@dataclass(frozen=True)
+class Thing:
+    """One thing to be drawn: its own colour (0 to 255), shape, movement, and `cover`, (time,
+    height, width), how much of each pixel it covers.
+    """
+
+    rgb: tuple[int, int, int]
+    shape: str
+    movement: Movement
+    cover: Array
 
 
 def pillar_cover(movement: Movement, size: Size) -> Array:
@@ -38,40 +44,34 @@ def pillar_cover(movement: Movement, size: Size) -> Array:
     return np.asarray(np.clip(inside * size[0] + 0.5, 0, 1), np.float32)
 
 
-def paint(
-    rng: np.random.Generator,
-    rgb: tuple[int, int, int],
-    cover: Array,
-    movement: Movement,
-    glossy: bool,
-) -> Frames:
+def paint(rng: np.random.Generator, things: Sequence[Thing]) -> Frames:
     """Draws a clip.
 
     Args:
         rng: chance: textures, tones and light.
-        rgb: the thing's own colour, 0 to 255.
-        cover: (time, height, width), how much of each pixel the thing covers.
-        movement: where it is.
-        glossy: whether it has the highlight of something round.
+        things: what is drawn, on one floor; only the first may have a pillar before it.
 
     Returns:
         (time, height, width, 3) uint8.
     """
-    size: Size = cover.shape[1:]
+    cover, movement = things[0].cover, things[0].movement
+    size: Size = (cover.shape[1], cover.shape[2])
     wall, tone = _backdrop(rng, size, movement.floor)
     pillar, front = _stone(rng, size, movement, tone), pillar_cover(movement, size)[..., None]
     light, side = _light(rng, size)
-    colour = np.array(rgb, np.float32) / 255
     frames = np.empty((*cover.shape, 3), np.uint8)
     # A few frames at a time: whole arrays are fast, but a large clip must not fill the memory.
     step = max(1, 2**17 // (size[0] * size[1]))
     for begin in range(0, len(cover), step):
         part = slice(begin, begin + step)
-        position = movement.position[part].astype(np.float32)[:, :, None, None]
-        shade, gleam, shadow = _shading(position, movement, size, side, glossy)
-        picture = wall * (1 - shadow)[..., None]
-        surface = colour * shade[..., None] + gleam[..., None]
-        picture += cover[part, ..., None] * (surface - picture)
+        picture, surfaces = wall, []
+        for thing in things:
+            shade, gleam, shadow = _shading(thing, part, size, side)
+            picture = picture * (1 - shadow)[..., None]
+            colour = np.array(thing.rgb, np.float32) / 255
+            surfaces.append(colour * shade[..., None] + gleam[..., None])
+        for thing, surface in zip(things, surfaces, strict=True):
+            picture += thing.cover[part, ..., None] * (surface - picture)
         if movement.pillar:
             picture += front * (pillar - picture)
         picture *= light[..., None] * 255
@@ -79,17 +79,19 @@ def paint(
     return frames
 
 
-def _shading(
-    position: Array, movement: Movement, size: Size, side: float, glossy: bool
-) -> tuple[Array, Array, Array]:
+def _shading(thing: Thing, part: slice, size: Size, side: float) -> tuple[Array, Array, Array]:
     """The thing's own light and dark, its highlight, and its shadow: (time, height, width) each."""
     x, y = grid(size)
-    radius, floor = movement.radius, movement.floor
+    movement, floor = thing.movement, thing.movement.floor
+    position = movement.position[part].astype(np.float32)[:, :, None, None]
+    radius = by_frame(movement.radius if movement.sizes is None else movement.sizes[part])
     across, down = (x - position[:, 0]) / radius, (y - position[:, 1]) / radius
     shade = 1 - 0.12 * np.clip(down + side * across, -1.5, 1.5)
-    if glossy:
+    if thing.shape == "ball":
         shade = shade - 0.12 * np.clip(across**2 + down**2, 0, 1)
         gleam = 0.22 * np.exp(-((across + 0.4 * side) ** 2 + (down + 0.45) ** 2) / 0.07)
+        if movement.angles is not None:
+            shade = shade * (1 - 0.4 * _bar(*turned(across, down, movement.angles[part])))
     else:
         gleam = np.zeros_like(shade)
     # A shadow on the floor grows wider and weaker as the thing rises from it.
@@ -98,6 +100,12 @@ def _shading(
     depth = (y - floor) / (0.05 + 0.015 * height)
     shadow = 0.5 / (1 + 0.7 * height) * np.exp(-(spread**2) - depth**2)
     return shade, gleam, shadow
+
+
+def _bar(across: Array, down: Array) -> Array:
+    """What shows that a ball turns: a bar within its outline, 0 to 1, darker but of its hue."""
+    distance = np.maximum(np.abs(across) - 0.7, np.abs(down) - 0.24)
+    return np.asarray(np.clip(0.5 - distance / 0.1, 0, 1), np.float32)
 
 
 def _tone(rng: np.random.Generator, value: float) -> Array:

@@ -1,4 +1,4 @@
-"""The stage: short clips of one moving thing, drawn by known physics, captioned, with their truth.
+"""The stage: short clips of things moving by known physics, captioned, with their truth.
 
 Lengths are fractions of the picture's height, from its top left corner, x to the right and y down;
 speeds are per second, accelerations per second squared. Every clip is a function of the settings
@@ -10,31 +10,47 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import MuybridgeError, nearest
+from ..core.errors import MuybridgeError
 from ..core.files import read_json, sweep, write_bytes, write_json, write_text
 from ..core.progress import track
 from ..core.video import Frames, encode
-from .physics import GRAVITY, MOTIONS, Exact
-from .scenery import grid, paint, pillar_cover
+from .casting import (
+    COLOURS,
+    HELD_OUT,
+    USUAL,
+    caption_of,
+    combination_at,
+    combinations,
+    motions_of,
+    phrasings,
+    row_at,
+    seconds_of,
+    things_at,
+)
+from .physics import GRAVITY, MOTIONS, TOGETHER, Movement, Room
+from .scenery import Thing, paint, pillar_cover
+from .shapes import AREAS, PERIODS, SHAPES, coverage
 
 __all__ = [
     "COLOURS",
     "GRAVITY",
     "HELD_OUT",
     "MOTIONS",
+    "PERIODS",
     "SHAPES",
+    "TOGETHER",
+    "USUAL",
     "Settings",
     "caption_of",
     "combination_at",
@@ -42,139 +58,19 @@ __all__ = [
     "coverage",
     "make_stage",
     "mask_of",
+    "motions_of",
     "phrasings",
     "render",
+    "seconds_of",
+    "things_at",
 ]
 
-Array = npt.NDArray[np.floating[Any]]
-Combination = tuple[str, str, str]
-
-FORMAT = 1
+FORMAT = 2
 UNITS = (
-    "lengths in picture heights from the top left corner, x right, y down; seconds; "
+    "lengths in picture heights from the top left corner, x right, y down; seconds; radians, "
+    "clockwise as seen; masses as areas; position: the centre of a thing's box when upright; "
     "masks as run lengths over rows, first outside, then inside, and so on in turn"
 )
-
-COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
-    {
-        "red": (226, 30, 34),
-        "yellow": (242, 208, 18),
-        "green": (28, 178, 48),
-        "cyan": (18, 204, 208),
-        "blue": (38, 56, 230),
-        "purple": (186, 36, 208),
-    }
-)
-
-# Signed distance to the outline, in radii: a shape fills the box from -1 to 1 and stands on y = 1.
-SHAPES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
-    {
-        "ball": lambda x, y: np.hypot(x, y) - 1,
-        "square": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 1,
-        "triangle": lambda x, y: np.maximum(y - 1, (2 * np.abs(x) - y - 1) / math.sqrt(5)),
-    }
-)
-
-# Pairs of colour and shape that no training clip shows, to ask whether a model can put the two
-# together by itself. Each of these colours and shapes is seen in other pairs.
-HELD_OUT: tuple[tuple[str, str], ...] = (("red", "triangle"), ("green", "ball"), ("blue", "square"))
-
-_PHRASINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "bounce": (
-            "a {colour} {shape} bouncing",
-            "a bouncing {colour} {shape}",
-            "a {colour} {shape} bounces on the floor",
-            "a {colour} {shape} drops to the floor and bounces",
-        ),
-        "slide": (
-            "a {colour} {shape} sliding",
-            "a sliding {colour} {shape}",
-            "a {colour} {shape} slides across the floor",
-            "a {colour} {shape} slides along the floor and slows down",
-        ),
-        "hide": (
-            "a {colour} {shape} passing behind a pillar",
-            "a {colour} {shape} passes behind a pillar",
-            "a {colour} {shape} moves behind a pillar and comes out again",
-            "a {colour} {shape} hidden by a pillar for a moment",
-        ),
-    }
-)
-
-
-def _known(word: str, words: Mapping[str, Any], what: str) -> None:
-    if word not in words:
-        near = nearest(word, words)
-        raise MuybridgeError(
-            f"{what}: the stage has no {word!r}" + (f"; did you mean {near!r}?" if near else ""),
-            f"choose from {', '.join(words)}",
-        )
-
-
-def phrasings(motion: str) -> tuple[str, ...]:
-    """The ways of saying `motion`, each with `{colour}` and `{shape}` to be filled in.
-
-    Raises:
-        MuybridgeError: a motion that the stage does not have.
-    """
-    _known(motion, _PHRASINGS, "motion")
-    return _PHRASINGS[motion]
-
-
-def caption_of(colour: str, shape: str, motion: str, phrasing: int = 0) -> str:
-    """The caption of a clip; `phrasing` counts through `phrasings(motion)` and begins again.
-
-    Raises:
-        MuybridgeError: a colour, shape or motion that the stage does not have.
-    """
-    _known(colour, COLOURS, "colour")
-    _known(shape, SHAPES, "shape")
-    forms = phrasings(motion)
-    return forms[phrasing % len(forms)].format(colour=colour, shape=shape)
-
-
-def combinations(held_out: bool) -> list[Combination]:
-    """All (colour, shape, motion) that only test clips show, or all that the others show."""
-    return [
-        (colour, shape, motion)
-        for colour in COLOURS
-        for shape in SHAPES
-        if ((colour, shape) in HELD_OUT) == held_out
-        for motion in MOTIONS
-    ]
-
-
-def combination_at(seed: int, index: int) -> Combination:
-    """What clip `index` shows.
-
-    Clips come in blocks: each training combination once, with one clip of each held-out pair, in an
-    order of its own. So the counts are even and do not depend on how many clips are made.
-    """
-    seen, unseen = combinations(held_out=False), combinations(held_out=True)
-    pairs, motions = len(HELD_OUT), len(MOTIONS)
-    block, place = divmod(index, len(seen) + pairs)
-    cards = seen + [unseen[pair * motions + (pair + block) % motions] for pair in range(pairs)]
-    order = np.random.default_rng([seed, block, 1]).permutation(len(cards))
-    return cards[int(order[place])]
-
-
-def coverage(shape: str, position: Exact, radius: float, size: tuple[int, int]) -> Array:
-    """How much of each pixel a shape covers, 0 to 1.
-
-    Args:
-        shape: a key of `SHAPES`.
-        position: (time, 2), the centre of its box.
-        radius: half the height of its box.
-        size: (height, width) in pixels.
-
-    Returns:
-        (time, height, width) float32.
-    """
-    x, y = grid(size)
-    at = position.astype(np.float32)[:, :, None, None]
-    distance = SHAPES[shape]((x - at[:, 0]) / radius, (y - at[:, 1]) / radius)
-    return np.asarray(np.clip(0.5 - distance * (radius * size[0]), 0, 1), np.float32)
 
 
 def mask_of(truth: Mapping[str, Any], frame: int, thing: int = 0) -> npt.NDArray[np.bool_]:
@@ -197,6 +93,7 @@ class Settings:
     fps: float
     seconds: float
     seed: int
+    motions: tuple[str, ...] = USUAL
 
     def check(self) -> None:
         """Raises MuybridgeError for a value that no clip can have."""
@@ -227,79 +124,102 @@ def render(settings: Settings, index: int) -> tuple[Frames, dict[str, Any]]:
     """Draws clip `index`.
 
     Returns:
-        Frames (time, height, width, 3) uint8, and its truth, ready for JSON: `physics` holds the
-        constants, `frames` the time of each frame and in `objects` each thing's `position`,
-        `velocity`, `visibility` (share of it in sight, 0 to 1) and `mask` (see `mask_of`).
+        Frames (time, height, width, 3) uint8, and its truth, ready for JSON: `objects` holds each
+        thing's colour, shape, own motion, mass and constants, `physics` those of the first and of
+        the place, `frames` the time of each frame and in `objects` each thing's `position`,
+        `velocity`, `radius`, `angle`, `visibility` (share of it in sight, 0 to 1) and `mask` (see
+        `mask_of`).
     """
-    colour, shape, motion = combination_at(settings.seed, index)
-    rng = np.random.default_rng([settings.seed, index, 2])
-    size = settings.size
+    seed, size = settings.seed, settings.size
+    motion = combination_at(seed, index, settings.motions)[2]
+    looks = things_at(seed, index, settings.motions)
+    rng = np.random.default_rng([seed, index, 2])
     times = np.arange(round(settings.seconds * settings.fps)) / settings.fps
-    movement = MOTIONS[motion](rng, size[1] / size[0], settings.seconds, times)
-    cover = coverage(shape, movement.position, movement.radius, size)
-    seen = cover * (1 - pillar_cover(movement, size))
-    visibility = seen.sum((1, 2)) / cover.sum((1, 2))
-    frames = paint(rng, COLOURS[colour], cover, movement, glossy=shape == "ball")
+    room = Room(size[1] / size[0], settings.seconds, times)
+    movements = MOTIONS[motion](rng, room, tuple(shape for _, shape in looks))
+    things = []
+    for (colour, shape), movement in zip(looks, movements, strict=True):
+        radius = movement.radius if movement.sizes is None else movement.sizes
+        cover = coverage(shape, movement.position, radius, size, movement.angles)
+        things.append(Thing(COLOURS[colour], shape, movement, cover))
+    frames = paint(rng, things)
+    told = [_in_frames(thing, size) for thing in things]
     rows = [
-        {
-            "time": round(float(time), 6),
-            "objects": [
-                {
-                    "position": movement.position[i].round(6).tolist(),
-                    "velocity": movement.velocity[i].round(6).tolist(),
-                    "visibility": round(float(visibility[i]), 4),
-                    "mask": _runs(seen[i] >= 0.5),
-                }
-            ],
-        }
+        {"time": round(float(time), 6), "objects": [thing[i] for thing in told]}
         for i, time in enumerate(times)
     ]
+    first = movements[0]
     truth = {
         "format": FORMAT,
         "units": UNITS,
         "size": list(size),
         "fps": settings.fps,
-        "colour": colour,
-        "shape": shape,
+        "colour": looks[0][0],
+        "shape": looks[0][1],
         "motion": motion,
         "physics": {
             "gravity": GRAVITY,
-            "restitution": movement.restitution,
-            "friction": movement.friction,
-            "landings": movement.landings,
-            "position": movement.position[0].tolist(),
-            "velocity": movement.velocity[0].tolist(),
-            "radius": movement.radius,
-            "floor": movement.floor,
-            "pillar": movement.pillar,
+            **_constants(first),
+            "floor": first.floor,
+            "pillar": first.pillar,
         },
+        "objects": [
+            {
+                "colour": colour,
+                "shape": shape,
+                "motion": movement.motion,
+                "mass": AREAS[shape] * movement.radius**2,
+                **_constants(movement),
+            }
+            for (colour, shape), movement in zip(looks, movements, strict=True)
+        ],
         "frames": rows,
     }
     return frames, truth
 
 
-def _row(seed: int, index: int) -> dict[str, Any]:
-    """What `metadata.jsonl` says of clip `index`."""
-    colour, shape, motion = combination_at(seed, index)
-    phrasing = int(np.random.default_rng([seed, index, 3]).integers(len(phrasings(motion))))
-    row: dict[str, Any] = {
-        "file_name": f"clip-{index:05d}.mp4",
-        "caption": caption_of(colour, shape, motion, phrasing),
-        "colour": colour,
-        "shape": shape,
-        "motion": motion,
-        "seed": seed,
+def _constants(movement: Movement) -> dict[str, Any]:
+    """What decides a movement: where it begins, and the constants behind it."""
+    return {
+        "restitution": movement.restitution,
+        "friction": movement.friction,
+        "landings": movement.landings,
+        "position": movement.position[0].tolist(),
+        "velocity": movement.velocity[0].tolist(),
+        "radius": movement.radius,
+        **movement.constants,
     }
-    return row | {"split": "test"} if (colour, shape) in HELD_OUT else row
+
+
+def _in_frames(thing: Thing, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Where one thing is and what is seen of it, a dictionary a frame."""
+    movement = thing.movement
+    seen = thing.cover * (1 - pillar_cover(movement, size))
+    visibility = seen.sum((1, 2)) / thing.cover.sum((1, 2))
+    still = np.zeros(len(seen))
+    sizes = still + movement.radius if movement.sizes is None else movement.sizes
+    angles = still if movement.angles is None else movement.angles
+    return [
+        {
+            "position": movement.position[i].round(6).tolist(),
+            "velocity": movement.velocity[i].round(6).tolist(),
+            "radius": round(float(sizes[i]), 6),
+            "angle": round(float(angles[i]), 6),
+            "visibility": round(float(visibility[i]), 4),
+            "mask": _runs(seen[i] >= 0.5),
+        }
+        for i in range(len(seen))
+    ]
 
 
 def _write(out: Path, settings: Settings, index: int) -> None:
-    """Writes clip `index` and its truth, unless both are there."""
+    """Writes clip `index` and its truth, whichever is not there."""
     video, sidecar = out / f"clip-{index:05d}.mp4", out / "truth" / f"clip-{index:05d}.json"
     if video.exists() and sidecar.exists():
         return
     frames, truth = render(settings, index)
-    write_bytes(video, encode(frames, settings.fps, quality=14))
+    if not video.exists():
+        write_bytes(video, encode(frames, settings.fps, quality=14))
     write_text(sidecar, json.dumps({"file_name": video.name} | truth) + "\n")
 
 
@@ -311,6 +231,7 @@ def make_stage(
     seconds: float = 2.0,
     seed: int = 0,
     workers: int | None = None,
+    motions: str | Sequence[str] = USUAL,
 ) -> None:
     """Makes test footage with known physics.
 
@@ -326,11 +247,12 @@ def make_stage(
         seconds: length of a clip; it has round(seconds * fps) frames.
         seed: chance; the same seed gives the same bytes, however many workers.
         workers: clips drawn at once; None is one for each core.
+        motions: keys of `MOTIONS`, in any order; "all" is every one.
 
     Raises:
         MuybridgeError: a setting out of its range, or a folder that holds something else.
     """
-    settings = Settings((size[0], size[1]), fps, seconds, seed)
+    settings = Settings((size[0], size[1]), fps, seconds, seed, motions_of(motions))
     if count < 1:
         raise MuybridgeError(f"count is {count}; it must be at least 1", "give --count 200")
     if workers is not None and workers < 1:
@@ -348,16 +270,20 @@ def make_stage(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    rows = [json.dumps(_row(seed, index)) for index in range(count)]
+    rows = [json.dumps(row_at(seed, index, settings.motions)) for index in range(count)]
     write_text(out / "metadata.jsonl", "\n".join(rows) + "\n")
 
 
 def _claim(out: Path, count: int, settings: Settings) -> None:
     """Makes sure that `out` is new, or the same stage with no more clips than `count`."""
-    record = {"format": FORMAT} | asdict(settings) | {"size": list(settings.size)}
+    record = {"format": FORMAT} | asdict(settings)
+    record |= {"size": list(settings.size), "motions": list(settings.motions)}
     path = out / "stage.json"
     if path.exists():
-        found = read_json(path, "the stage's settings")
+        # A stage of before motions could be chosen; its clips are the same, its truth said less.
+        found = {"motions": list(USUAL)} | read_json(path, "the stage's settings")
+        old = found.get("format") == 1
+        found |= {"format": FORMAT} if old else {}
         if found.get("count", 0) > count:
             record["count"] = count
         other = [name for name in record if found.get(name) != record[name]]
@@ -366,6 +292,8 @@ def _claim(out: Path, count: int, settings: Settings) -> None:
             raise MuybridgeError(
                 f"{out} holds another stage: {told}", "give another --out, or the same settings"
             )
+        for sidecar in (out / "truth").glob("clip-*.json") if old else ():
+            sidecar.unlink()
         sweep(out)
         sweep(out / "truth")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
