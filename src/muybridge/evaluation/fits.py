@@ -36,7 +36,7 @@ def flights(times: Exact, down: Exact) -> Flights:
 
     All flights share one gravity; each has a height and speed of its own. A gain is the change of
     the energy of the vertical motion over the larger of the two: (after - before) / max(before,
-    after). Physical landings lose energy; backwards, gravity is the same and each gain the opposite.
+    after). Physical landings lose energy; backwards, gravity is the same, each gain the opposite.
 
     Args:
         times: (n,) seconds, rising.
@@ -156,3 +156,95 @@ def slide(times: Exact, across: Exact) -> Slide:
         if error.min() < least:
             least, best = float(error.min()), float(slope[error.argmin()])
     return Slide(float(best * np.sign(way)), float(np.sqrt(least / len(times)) / abs(way)))
+
+
+@dataclass(frozen=True)
+class Even:
+    """`rate` per second, and `unevenness`: root mean square distance from the even course, as a
+    share of the way.
+    """
+
+    rate: float
+    unevenness: float
+
+
+def even(times: Exact, values: Exact) -> Even:
+    """Even change of a value (least squares); NaN below 4 frames."""
+    if len(times) < 4:
+        return Even(np.nan, np.nan)
+    since = times - times.mean()
+    rate = float(since @ values / (since @ since))
+    off = float(np.std(values - rate * since))
+    return Even(rate, off / max(abs(rate) * float(np.ptp(times)), 1e-9))
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A way round: `radius` in heights, `spread` of the distance to the middle as a share of it,
+    `speed` in radians per second, clockwise as seen, and its `unevenness` (see `Even`).
+    """
+
+    radius: float
+    spread: float
+    speed: float
+    unevenness: float
+
+
+def circle(times: Exact, position: Exact) -> Circle:
+    """The circle of a course, position (n, 2), and how evenly it is gone round.
+
+    Least squares of x^2 + y^2 = 2 a x + 2 b y + c (Kasa 1976); NaN below 5 frames, or where the
+    places lie on a line.
+    """
+    nothing = Circle(np.nan, np.nan, np.nan, np.nan)
+    if len(times) < 5:
+        return nothing
+    away = position - position.mean(0)
+    rows = np.column_stack([2 * away, np.ones(len(away))])
+    answer, _, rank, _ = np.linalg.lstsq(rows, (away**2).sum(1), rcond=1e-6)
+    if rank < 3:
+        return nothing
+    out = away - answer[:2]
+    distance = np.hypot(*out.T)
+    turn = even(times, np.unwrap(np.arctan2(out[:, 1], out[:, 0])))
+    radius = float(distance.mean())
+    return Circle(radius, float(distance.std()) / radius, turn.rate, turn.unevenness)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two things on one line that come together at `time`, in seconds.
+
+    `before` and `after` are the velocities of both, in heights per second; `closing` and `parting`
+    the speeds at which the distance between them falls and then rises, in their order before.
+    """
+
+    time: float
+    before: tuple[float, float]
+    after: tuple[float, float]
+    closing: float
+    parting: float
+
+
+def meeting(times: Exact, one: Exact, other: Exact) -> Meeting:
+    """The moment at which both velocities change at once, each constant before and after.
+
+    Least squares over both courses, for each of eight moments a frame that leave 3 frames on either
+    side; NaN where there are too few.
+    """
+    best, least = Meeting(np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan, np.nan), np.inf
+    if len(times) < 6:
+        return best
+    places = np.column_stack([one, other])
+    way = np.sign(other[0] - one[0])
+    for moment in np.linspace(times[2], times[-3], 8 * (len(times) - 5) + 1):
+        since = times - moment
+        rows = np.column_stack([np.ones(len(times)), np.minimum(since, 0), np.maximum(since, 0)])
+        answer = np.linalg.lstsq(rows, places, rcond=None)[0]
+        error = float(((rows @ answer - places) ** 2).sum())
+        if error < least:
+            (u, v), (p, q), least = answer[1].tolist(), answer[2].tolist(), error
+            best = Meeting(
+                float(moment), (u, v), (p, q), float(way * (u - v)), float(way * (q - p))
+            )
+    return best

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.video import Frames
+from ..data.shapes import AREAS, BELOW
 from ..data.stage import COLOURS, SHAPES, coverage
 
 Exact = npt.NDArray[np.float64]
@@ -120,7 +121,7 @@ def shape_of(likeness: Exact) -> str | None:
 
 
 def angles_of(shape: str, masks: Masks, centres: Exact) -> Exact:
-    """How far a shape is turned in each mask, continued over time.
+    """How far a shape with corners is turned in each mask, continued over time.
 
     Args:
         shape: a key of `TURNS`.
@@ -128,16 +129,34 @@ def angles_of(shape: str, masks: Masks, centres: Exact) -> Exact:
         centres: (n, 2), the masks' centres of area.
 
     Returns:
-        (n,) radians from x towards y, clockwise as seen. The first is one of the shape's equal
-        turns; a turn of more than half of one between masks is taken for one the other way.
+        (n,) radians clockwise as seen, from one of the positions in which the shape looks upright;
+        a turn by more than half its period from mask to mask is taken for one the other way.
     """
-    phases = _phases(masks, centres, TURNS[shape])
-    return np.asarray(np.unwrap(phases) / TURNS[shape] - _upright(shape))
+    return _continued(_phases(masks, centres, TURNS[shape]), TURNS[shape]) - _upright(shape)
 
 
-def unit_area(shape: str) -> float:
-    """Area of a shape of radius 1."""
-    return _unit(shape)[0]
+def angles_of_ball(frames: Frames, masks: Masks, centres: Exact) -> Exact:
+    """How far a ball that stays in its place is turned, by the dark bar across it.
+
+    The bar is where a pixel is darker than it mostly is. Arguments and result as for `angles_of`,
+    with the masks' own frames (n, height, width, 3); NaN where there is no such bar.
+    """
+    value = frames.max(-1).astype(np.float32)
+    usual = np.maximum(np.quantile(value, 0.8, axis=0), 1)
+    x, y = _from_centres(centres, (masks.shape[1], masks.shape[2]))
+    radius = np.sqrt(masks.sum((1, 2), keepdims=True) / masks.shape[1] ** 2 / AREAS["ball"])
+    # The bar's middle is always dark, and the ball's edge is where its surroundings begin.
+    far = np.hypot(x, y) / radius
+    ring = masks & (far > 0.3) & (far < 0.75)
+    dark = np.where(ring, np.clip(1 - value / usual, 0, 1), 0)
+    if dark.sum() < 0.05 * ring.sum():
+        return np.full(len(masks), np.nan)
+    moment = np.einsum("nyx,nyx->n", dark, (x + np.complex64(1j) * y) ** 2)
+    return _continued(np.angle(moment), 2)
+
+
+def _continued(phases: Exact, order: int) -> Exact:
+    return np.asarray(np.unwrap(phases) / order, np.float64)
 
 
 def _overlap(masks: Masks, ideals: Masks) -> Exact:
@@ -147,11 +166,14 @@ def _overlap(masks: Masks, ideals: Masks) -> Exact:
 def _ideal(shape: str, masks: Masks, centres: Exact, angles: Exact) -> Masks:
     """A shape of each mask's area and centre, turned: (n, height, width)."""
     height, width = masks.shape[1:]
-    area, below = _unit(shape)
-    radius = (np.sqrt(masks.sum((1, 2)) / height**2 / area)).astype(np.float32)[:, None, None]
+    area = masks.sum((1, 2)) / height**2
+    radius = np.sqrt(area / AREAS[shape]).astype(np.float32)[:, None, None]
     x, y = _from_centres(centres, (height, width))
     cos, sin = (f(angles).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
-    across, down = (x * cos + y * sin) / radius, (y * cos - x * sin) / radius + np.float32(below)
+    across, down = (
+        (x * cos + y * sin) / radius,
+        (y * cos - x * sin) / radius + np.float32(BELOW[shape]),
+    )
     return np.asarray(SHAPES[shape](across, down) <= 0)
 
 
@@ -175,17 +197,8 @@ def _from_centres(
 
 
 @cache
-def _unit(shape: str) -> tuple[float, float]:
-    """Area of a shape of radius 1, and how far its centre of area lies below that of its box."""
-    cover = coverage(shape, np.array([[0.5, 0.5]]), 0.4, (200, 200))[0]
-    rows = (np.arange(200) + 0.5) / 200
-    below = float((cover.sum(1) * rows).sum() / cover.sum() - 0.5)
-    return float(cover.sum()) / 200**2 / 0.4**2, below / 0.4
-
-
-@cache
 def _upright(shape: str) -> float:
     """The angle that the moments give to a shape that is not turned."""
     cover = coverage(shape, np.array([[0.5, 0.5]]), 0.4, (200, 200)) >= 0.5
-    centre = np.array([[0.5, 0.5 + 0.4 * _unit(shape)[1]]])
+    centre = np.array([[0.5, 0.5 + 0.4 * BELOW[shape]]])
     return float(_phases(cover, centre, TURNS[shape])[0]) / TURNS[shape]

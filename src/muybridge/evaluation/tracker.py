@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ..core.errors import MuybridgeError
 from ..core.video import Frames, to_uint8
-from ..data.stage import SHAPES
+from ..data.shapes import AREAS, SHAPES
 from . import segments
-from .course import Track, grows, motion_of, usual
+from .course import Track, grows, motion_of, still, usual
 from .segments import SMALLEST, Exact, Masks
 
 KEYS = ("colour", "shape", "motion")
-# A second thing's area, summed over the clip, is more than this share of the first's.
-SHARE = 0.2
+# What has less than this share of the first thing's area, summed over the clip, is left out.
+SHARE = 0.05
 
 
 def track(frames: Frames, fps: float) -> Track:
@@ -50,9 +50,9 @@ def tracks(frames: Frames, fps: float) -> tuple[Track, ...]:
     if not fps > 0:
         raise MuybridgeError(f"fps is {fps:g}; it must be above 0", "give the clip's own rate")
     times = np.arange(len(frames)) / fps
-    found = [_follow(colour, masks, times) for colour, masks in segments.parts(frames)]
+    found = [_follow(frames, colour, masks, times) for colour, masks in segments.parts(frames)]
     if not found:
-        return (_follow(None, np.zeros(frames.shape[:3], np.bool_), times),)
+        return (_follow(frames, None, np.zeros(frames.shape[:3], np.bool_), times),)
     most = max(track.area.sum() for track in found)
     return tuple(t for t in found if t is found[0] or t.area.sum() > SHARE * most)
 
@@ -62,7 +62,7 @@ def observe(clips: Tensor | Iterable[Frames], fps: float) -> list[tuple[Track, .
     return [tracks(to_uint8(clip), fps) for clip in clips]
 
 
-def _follow(colour: str | None, masks: Masks, times: Exact) -> Track:
+def _follow(frames: Frames, colour: str | None, masks: Masks, times: Exact) -> Track:
     """What masks (time, height, width) of one colour show."""
     count, height = masks.shape[:2]
     area = masks.sum((1, 2)) / height**2
@@ -80,9 +80,11 @@ def _follow(colour: str | None, masks: Masks, times: Exact) -> Track:
     whole |= visible if grows(found) else area > 0.92 * usual(area[visible])
     shape = segments.shape_of(likeness[whole])
     if shape:
-        radius[whole] = np.sqrt(area[whole] / segments.unit_area(shape))
+        radius[whole] = np.sqrt(area[whole] / AREAS[shape])
     if shape in segments.TURNS:
         angle[whole] = segments.angles_of(shape, masks[whole], position[whole])
+    elif shape == "ball" and still(position[whole]):
+        angle[whole] = segments.angles_of_ball(frames[whole], masks[whole], position[whole])
     found = replace(found, colour=colour, shape=shape)
     return replace(found, motion=motion_of(found))
 
