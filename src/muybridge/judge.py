@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .core import files, progress, video
+from .core import distributed, files, progress, video
 from .core.clips import to_float
 from .core.errors import MuybridgeError
 from .data import loader
@@ -21,25 +21,14 @@ from .data.store import Dataset
 from .evaluation import clip_sets, comparison, speed, suite, tools
 from .evaluation.clip_sets import AS_THEY_ARE, ClipSet, Form, Wanted
 from .evaluation.manifest import Score
-from .objectives.base import SampleRequest
+from .evaluation.measured import measure, of_all_ranks
+from .objectives.base import Objective
 from .run import Run, check_dataset
-from .training import checkpoint as checkpoints
+from .samples import Subject
 
 FORMAT = 2
 # Windows of training clips among which copies are looked for: several moments of each clip.
 MOMENTS, MOST_MOMENTS = 8, 4000
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is judged: its clips, and how they came to be."""
-
-    name: str
-    folder: Path
-    clips: ClipSet
-    manifest: dict[str, Any]
-    run: Run | None = None
-    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ def evaluate(
     real: str | Path | None = None,
     against: str | Path | None = None,
     metrics: Sequence[str] = (),
-    samples: int | None = None,
+    count: int | None = None,
     checkpoint: str = "last",
     wanted: Wanted = AS_THEY_ARE,
     given: int = 0,
@@ -175,7 +164,52 @@ def _sides(
     form = Form(data.frames, data.fps, data.size)
     place = Path(real or data.folder)
     reference = _reference(place, form, _like(form), config.samples, given, run)
-    return reference, generated(run, reference.ground.real, config, checkpoint)
+    return reference, samples.generated(run, reference.ground.real, config, checkpoint)
+
+
+def watch(
+    run: Run, objective: Objective, train: loader.Loader, validation: loader.Loader
+) -> Callable[[], dict[str, Any]]:
+    """What scores a model while it trains, by the measures in `evaluation.during`.
+
+    What it gives is to be called on every rank: each makes its share of the clips, and all get the
+    scores. Samples come from seeds of their own, so that training takes the same course with it
+    and without.
+    """
+    config = run.recipe.evaluation
+    if not config.during:
+        return dict
+    real = clip_sets.of_split(validation, config.during_samples, "real, validation split")
+    asked = samples.asked(run, real, config.seed)
+    ground = suite.Ground(
+        real,
+        clip_sets.of_split(train, config.during_samples, "the train split"),
+        clip_sets.of_split(train, _moments(train), "training clips"),
+    )
+    ready: list[suite.Bench] = []
+
+    def scores() -> dict[str, Any]:
+        if not ready:
+            kit = tools.choose(config, ground, train, validation, config.during)
+            _refuse_own_judges(run, kit)
+            ready.append(suite.Bench(ground, kit, config))
+        part = distributed.share(len(real))
+        made = run.sample(objective, asked.part(part.start, part.stop))
+        made = torch.from_numpy(to_float(np.stack([video.to_uint8(clip) for clip in made])))
+        clips = samples.of_model(
+            real, lambda begin, end: made[begin - part.start : end - part.start]
+        )
+        kit = ready[0].tools
+        own = measure(clips, kit.extractors, kit.gauges_of(clips), part)
+        result = ready[0].judge(clips, {}, of_all_ranks(own))
+        return {score.name: score.value for score in result.scores}
+
+    return scores
+
+
+def _moments(train: loader.Loader) -> int:
+    """How many windows of the training clips are looked at for copies."""
+    return max(len(train.clips), min(MOST_MOMENTS, MOMENTS * len(train.clips)))
 
 
 def _like(form: Form) -> Wanted:
@@ -203,86 +237,14 @@ def _reference(
     test, train, validation = (
         loader.Loader(dataset, split, settings) for split in ("test", "train", "validation")
     )
-    moments = max(len(train.clips), min(MOST_MOMENTS, MOMENTS * len(train.clips)))
     ground = suite.Ground(
         clip_sets.of_split(test, count, "real, held out"),
         clip_sets.of_split(train, count, "the train split"),
-        clip_sets.of_split(train, moments, "training clips"),
+        clip_sets.of_split(train, _moments(train), "training clips"),
         clip_sets.of_split(validation, count, "real, validation split"),
         given,
     )
     return _Reference(ground, train, validation)
-
-
-def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) -> Subject:
-    """Clips made by a run with the conditions of real ones, one by one.
-
-    They are kept in the run, 8 bits a colour as a file would hold them, until others are asked
-    for: a call that was cut off goes on where it was.
-    """
-    path = checkpoints.find(run.folder, checkpoint)
-    state = files.read_json(path / "state.json", "checkpoint")
-    asked = _asked(run, real, config.seed)
-    sampling = run.recipe.sampling.model_dump(mode="json")
-    key = files.digest_of(
-        state["sha256"]["average"], sampling, config.seed, len(real), real.captions, real.labels,
-        real.form,
-    )[:16]  # fmt: skip
-    folder = run.folder / "evaluation" / key
-    begins = range(0, len(real), clip_sets.CHUNK)
-    absent = [begin for begin in begins if not _chunk(folder, begin).is_file()]
-    if absent:
-        objective, _ = run.trained(checkpoint)
-        for begin in progress.track(absent, "generate"):
-            made = run.sample(objective, asked.part(begin, begin + clip_sets.CHUNK))
-            _keep(_chunk(folder, begin), made)
-    for other in folder.parent.iterdir():
-        if other != folder:
-            files.remove(other)
-    clips = dataclasses.replace(
-        real,
-        name="generated",
-        names=tuple(f"sample {index}" for index in range(len(real))),
-        owners=tuple(f"sample {index}" for index in range(len(real))),
-        read=lambda begin, end: _kept(folder, begin, end),
-        facts={"resize": "none"},
-        warnings=(),
-    )
-    manifest = {
-        "run": run.folder.resolve().name, "checkpoint": checkpoint,
-        "checkpoint_step": state["step"], "seed": config.seed, "run_sampling": sampling,
-    }  # fmt: skip
-    name = run.folder.resolve().name
-    return Subject(name, run.folder, clips, manifest, run, f"step-{state['step']:08d}")
-
-
-def _asked(run: Run, real: ClipSet, seed: int) -> SampleRequest:
-    """Clips with the conditions of real ones, as far as the model knows them; where there are none,
-    with those it was trained on, in turn."""
-    classes, captioned = run.conditions["labels"], run.conditions["captioned"]
-    text = real.captions if captioned and any(real.captions) else None
-    known = [label if label in classes else "" for label in real.labels]
-    return run.request(text, known if any(known) else None, len(real), seed=seed)
-
-
-def _chunk(folder: Path, begin: int) -> Path:
-    return folder / f"{begin:06d}.npy"
-
-
-def _keep(path: Path, clips: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.stack([video.to_uint8(clip) for clip in clips])
-    with files.atomic(path) as place, place.open("wb") as stream:
-        np.save(stream, pixels, allow_pickle=False)
-
-
-def _kept(folder: Path, begin: int, end: int) -> Tensor:
-    """Clips `begin` up to `end` of those kept in chunks."""
-    found = []
-    for first in range(begin - begin % clip_sets.CHUNK, end, clip_sets.CHUNK):
-        chunk = np.load(_chunk(folder, first), mmap_mode="r", allow_pickle=False)
-        found.append(chunk[max(begin - first, 0) : end - first])
-    return torch.from_numpy(to_float(np.concatenate(found)))
 
 
 def _refuse_own_judges(run: Run | None, kit: tools.Tools) -> None:
@@ -336,7 +298,7 @@ def _compared(
         clips = clip_sets.of_folder(against, "generated", form)
         rival = Subject(against.resolve().name, against, clips, {"run": against.resolve().name})
     else:
-        rival = generated(run, bench.ground.real, config, checkpoint)
+        rival = samples.generated(run, bench.ground.real, config, checkpoint)
     other = bench.judge(rival.clips, rival.manifest)
     found = list(other.scores)
     if run is not None and "speed" in bench.tools.metrics:

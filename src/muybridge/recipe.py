@@ -16,7 +16,7 @@ from .core import config, device, distributed, files
 from .core.errors import RecipeError, RunError, nearest
 from .data import loader, prepare, splits
 from .data.store import Dataset
-from .evaluation import suite
+from .evaluation import suite, tools
 from .models import text as text_module
 from .sampling import integrators
 from .training import loop
@@ -167,6 +167,8 @@ class Recipe:
         if next(iter(given.values())) <= 0:
             name, value = next(iter(given.items()))
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
+        tools.check_names(self.evaluation.metrics, "evaluation.metrics")
+        tools.check_names(self.evaluation.during, "evaluation.during")
         if self.data.frames < 3:
             raise RecipeError(f"data.frames = {self.data.frames}: motion is judged over 3 or more")
         patch = getattr(self.model.config, "patch", (1, 1, 1))

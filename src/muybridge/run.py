@@ -132,7 +132,10 @@ class Run:
             files.write_bytes(self.folder / f"{name}.png", video.png(sheet))
             return {"video": f"{name}.mp4", "sheet": f"{name}.png", "captions": captions}
 
-        return loop.Hooks(batches, len(train.clips), validate, preview, self.autocast)
+        from .judge import watch
+
+        measure = watch(self, objective, train, held_out)
+        return loop.Hooks(batches, len(train.clips), validate, preview, self.autocast, measure)
 
     def autocast(self) -> torch.autocast:
         """The context in which the network computes, by the recipe's precision."""

@@ -112,7 +112,9 @@ def scores(found: Speed, manifest: dict[str, Any]) -> list[Score]:
         "timed": len(found.clips), "frames": found.frames, "fps": found.fps, "clips_at_once": 1
     }  # fmt: skip
     low, high = mean_interval(found.clips)
-    timed = ", ".join(f"{found.quantile(share):.3g} s at p{100 * share:.0f}" for share in (0.5, 0.95))
+    timed = ", ".join(
+        f"{found.quantile(share):.3g} s at p{100 * share:.0f}" for share in (0.5, 0.95)
+    )
     return [
         Score("time of a clip", float(np.mean(found.clips)), "lower", facts, (low, high), unit="s",
               interval_of="the mean over clips made one by one on this machine as it was",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ..core.config import Section
+from ..core.config import Count, Section
 from ..core.errors import MuybridgeError
 from ..core.files import digest_of
 from . import baselines, classifier, copying, learned, plots, scoring
@@ -29,23 +29,23 @@ TRAINING = "closeness to training clips"
 class Config(Section):
     """How a run is judged."""
 
-    samples: int = Field(128, ge=2)
+    samples: Annotated[int, Field(ge=2)] = 128
     """Clips generated, with the conditions of the test split in turn."""
-    held_out: int = Field(32, ge=1)
+    held_out: Count = 32
     """Clips judged for the held-out loss during training, from each of two splits."""
-    shown: int = 12
+    shown: Count = 12
     """Samples shown beside real clips in the report."""
     seed: int = 0
     """Of the samples."""
     metrics: tuple[str, ...] = DEFAULT
     """What is measured; `muybridge evaluate --help` lists the names."""
-    neighbours: int = Field(5, ge=1)
+    neighbours: Count = 5
     """Nearest clips that make a neighbourhood, for precision, recall, density and coverage."""
-    timed: int = Field(10, ge=2)
+    timed: Annotated[int, Field(ge=2)] = 10
     """Clips made one by one to time them."""
     during: tuple[str, ...] = ()
     """What is measured while training, `training.measures` times, against the validation split."""
-    during_samples: int = Field(32, ge=2)
+    during_samples: Annotated[int, Field(ge=2)] = 32
     """Clips generated each time for that."""
     weights: str = ""
     """Folder, file or hub name of the reference networks' weights; "" looks in the usual caches."""

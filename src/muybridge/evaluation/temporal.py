@@ -144,7 +144,9 @@ def flicker(clips: Tensor | Motion) -> Array:
             bend = np.where(both[..., None], (before - 2 * frames[i] + after) / 4, 0)
             held = _cells(both[..., None].astype(np.float64))
             # A cell of which little is seen says little.
-            squares.append(_cells(bend.astype(np.float64)) ** 2 / np.maximum(held, 1e-9) ** 2 * (held > 0.25))
+            squares.append(
+                _cells(bend.astype(np.float64)) ** 2 / np.maximum(held, 1e-9) ** 2 * (held > 0.25)
+            )
         table[k] = np.sqrt(np.mean(squares))
     return table
 
@@ -175,8 +177,11 @@ def jump_cuts(clips: Tensor | Motion) -> Array:
         share = (found.ahead[k].mean((1, 2)) + found.behind[k].mean((1, 2))) / 2
         left = np.array(
             [
-                (_left(frames[i], frames[i + 1], found.forward[k, i])
-                + _left(frames[i + 1], frames[i], found.backward[k, i])) / 2
+                (
+                    _left(frames[i], frames[i + 1], found.forward[k, i])
+                    + _left(frames[i + 1], frames[i], found.backward[k, i])
+                )
+                / 2
                 for i in range(len(share))
             ]
         )
@@ -201,14 +206,14 @@ def freeze(clips: Tensor) -> Array:
 
 
 def disorder(clips: Tensor) -> Array:
-    """Share of places where two neighbours in each other's place would move more smoothly.
-
-    """
+    """Share of places where two neighbours in each other's place would move more smoothly."""
     y = _luma(clips)
     one, two = (np.abs(y[:, gap:] - y[:, :-gap]).mean((2, 3)) for gap in (1, 2))
     as_is, swapped = one[:, :-2] + one[:, 2:], two[:, :-1] + two[:, 1:]
     moving = as_is + swapped > 4 / 255
-    return np.asarray(((swapped < .9 * as_is) & moving).sum(1) / np.maximum(moving.sum(1), 1), np.float64)
+    return np.asarray(
+        ((swapped < 0.9 * as_is) & moving).sum(1) / np.maximum(moving.sum(1), 1), np.float64
+    )
 
 
 def drift(clips: Tensor, fps: float) -> Array:
@@ -238,7 +243,7 @@ def drift_parts(clips: Tensor, fps: float) -> dict[str, Array]:
     for end in (first, last):
         y = _luma(end)
         contrast = y.std((2, 3)).mean(1) + 1 / 255
-        slope = (np.abs(np.diff(y, axis=2)).mean((2, 3)) + np.abs(np.diff(y, axis=3)).mean((2, 3)))
+        slope = np.abs(np.diff(y, axis=2)).mean((2, 3)) + np.abs(np.diff(y, axis=3)).mean((2, 3))
         colour = ((end.double().mean((1, 3, 4)) + 1) / 2).numpy()
         ends.append((colour, contrast, (slope.mean(1) + 1 / 255) / contrast))
     (c0, k0, s0), (c1, k1, s1) = ends
