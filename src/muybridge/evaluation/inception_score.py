@@ -12,8 +12,8 @@ from .frechet import Array, checked
 def inception_score(
     predictions: npt.ArrayLike, *, logits: bool = False, splits: int = 10, seed: int = 0
 ) -> tuple[float, float]:
-    """The exponential of the mean divergence of p(class | clip) from p(class): its mean and standard
-    deviation (over `splits`) over parts of the clips (Salimans et al. 2016).
+    """The exponential of the mean divergence of p(class | clip) from p(class) (Salimans et al.
+    2016): its mean and standard deviation (over `splits`) over parts of the clips.
 
     Between 1 and the number of classes, and never above the clips in a part: with ten parts of
     few clips it is low for any model. It looks at no real clip, rewards one sure clip a class, and
