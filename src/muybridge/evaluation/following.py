@@ -11,6 +11,7 @@ from torch import Tensor
 from ..core.progress import track
 from ..core.video import to_uint8
 from ..data import stage
+from .intervals import wilson
 from .manifest import Score
 from .tracker import KEYS, following
 
@@ -47,14 +48,6 @@ def scores(
             )
         )  # fmt: skip
     return found
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """95 % interval of a share of `count`, in percent (Wilson 1927)."""
-    z = 1.96
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5
-    return 100 * (middle - half), 100 * (middle + half)
 
 
 def wanted(caption: str) -> Mapping[str, str] | None:

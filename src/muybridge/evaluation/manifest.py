@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..core import manifests
 from ..core.errors import MuybridgeError
+from ..core.manifests import differing
 
-# Fields that begin so may differ between numbers that are compared: they say whose clips they are,
-# not how they were judged.
-SUBJECT = ("run", "checkpoint")
+__all__ = ["Score", "comparable", "differing", "fields", "unlike"]
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,36 @@ class Score:
         return asdict(self)
 
 
-def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Fields in which two manifests differ, those that name whose clips they are left out."""
-    names = [name for name in first.keys() | second.keys() if not name.startswith(SUBJECT)]
-    return sorted(name for name in names if first.get(name) != second.get(name))
+def fields(score: Score) -> dict[str, Any]:
+    """All that must agree for a score to be compared: its manifest, and how it is to be read."""
+    read = {"better": score.better, "target": score.target, "unit": score.unit}
+    return manifests.judged(score.manifest) | read
+
+
+def unlike(first: Score, second: Score) -> list[tuple[str, str, str]]:
+    """The fields in which two scores of one name differ, each with both values as text."""
+    one, other = fields(first), fields(second)
+    pairs = (
+        (name, manifests.value(one, name), manifests.value(other, name))
+        for name in sorted(one.keys() | other.keys())
+    )
+    return [(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs]
 
 
 def comparable(first: Score, second: Score) -> None:
-    """Raises MuybridgeError, naming the fields, where two scores were not made alike."""
-    fields = differing(first.manifest, second.manifest)
+    """Raises MuybridgeError, naming the fields and both values, where scores were not made alike.
+
+    A score without a manifest is compared with nothing: how it was made is not known.
+    """
     if first.name != second.name:
         raise MuybridgeError(f"{first.name} and {second.name} are different measures")
-    if fields:
-        told = ", ".join(
-            f"{name} is {first.manifest.get(name)!r} and {second.manifest.get(name)!r}"
-            for name in fields
+    if not (first.manifest and second.manifest):
+        raise MuybridgeError(
+            f"two values of {first.name} cannot be compared: one has no manifest",
+            "evaluate it again with this version",
         )
+    if found := unlike(first, second):
+        told = ", ".join(f"{name} is {mine} and {theirs}" for name, mine, theirs in found)
         raise MuybridgeError(
             f"two values of {first.name} cannot be compared: {told}",
             "evaluate both in the same way",

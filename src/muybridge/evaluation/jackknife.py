@@ -1,0 +1,163 @@
+"""Standard errors of any statistic of one or more sets of clips, by leaving groups of clips out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+# How much of the second-order part of the variance, which a jackknife counts twice, is taken off.
+# All of it would be right on average. By simulation it makes intervals too short where the error is
+# itself uncertain, of skewed and heavy-tailed features; with this much they cover.
+_TAKEN_OFF = 0.6
+
+
+@dataclass(frozen=True)
+class Side:
+    """One set of clips in groups that are left out together.
+
+    Attributes:
+        group: of each clip, 0 to `groups` - 1, (n,).
+        groups: how many.
+    """
+
+    group: Index
+    groups: int
+
+    def without(self, *left_out: int) -> Index:
+        """Indices of the clips that are kept."""
+        return np.flatnonzero(~np.isin(self.group, left_out))
+
+    @property
+    def shares(self) -> Array:
+        """Share of the clips in each group, (groups,)."""
+        return np.bincount(self.group, minlength=self.groups) / len(self.group)
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """A statistic, its standard error with degrees of freedom, and its bias to first order."""
+
+    value: float
+    error: float
+    freedom: float
+    bias: float
+
+
+def numbered(owners: Sequence[object] | npt.NDArray[np.generic] | None, count: int) -> Index:
+    """Owners as numbers from 0, (count,); every clip its own where there are none.
+
+    Raises:
+        ValueError: not as many owners as clips.
+    """
+    if owners is None:
+        return np.arange(count)
+    if len(owners) != count:
+        raise ValueError(f"{len(owners)} owners of {count} clips")
+    numbers = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
+    return np.array([numbers[owner] for owner in owners], np.int64)
+
+
+def side(
+    count: int,
+    owners: Sequence[object] | npt.NDArray[np.generic] | None,
+    groups: int,
+    seed: int,
+) -> Side:
+    """Clips in up to `groups` groups of like size, those of one owner together.
+
+    Raises:
+        ValueError: fewer than two owners.
+    """
+    owner = numbered(owners, count)
+    sizes = np.bincount(owner)
+    if len(sizes) < 2:
+        raise ValueError(f"an interval needs two or more owners of clips, not {len(sizes)}")
+    random = np.random.Generator(np.random.PCG64(seed))
+    groups = min(groups, len(sizes))
+    order = random.permutation(len(sizes))
+    filled, home = np.zeros(groups), np.empty(len(sizes), np.int64)
+    # Largest first, each into the emptiest group: sizes differ as little as can be had cheaply.
+    for number in order[np.argsort(-sizes[order], kind="stable")]:
+        home[number] = filled.argmin()
+        filled[home[number]] += sizes[number]
+    return Side(home[owner], groups)
+
+
+def variance(statistic: Callable[[list[Index]], float], sides: Sequence[Side]) -> Jackknife:
+    """Leaves groups out in turn, on each side apart.
+
+    The variance is the sum over sides of that of pseudo-values, for groups of unlike sizes (Busing,
+    Meijer and van der Leeden 1999). A jackknife counts twice the part of the variance that comes of
+    pairs of clips (Efron and Stein 1981), which is most of it where generated and real clips are
+    distributed alike: that part is estimated from pairs of groups left out together, within a side
+    and across, and a share of it is taken off.
+
+    Args:
+        statistic: of the clips that are kept, given by index on each side.
+        sides: the sets of clips.
+    """
+    whole = [s.without() for s in sides]
+
+    def at(changed: dict[int, Index]) -> float:
+        return float(statistic([changed.get(i, kept) for i, kept in enumerate(whole)]))
+
+    value = at({})
+    single = [
+        np.array([at({i: s.without(g)}) for g in range(s.groups)]) for i, s in enumerate(sides)
+    ]
+    parts, biases = [], []
+    for s, found in zip(sides, single, strict=True):
+        shares = s.shares
+        pseudo = (value - (1 - shares) * found) / shares
+        centre = s.groups * value - ((1 - shares) * found).sum()
+        parts.append(float((np.square(pseudo - centre) * shares / (1 - shares)).mean()))
+        biases.append(float(value - centre))
+    twice = sum(_within(at, value, i, s, single[i]) for i, s in enumerate(sides))
+    for i, k in combinations(range(len(sides)), 2):
+        twice += _across(at, value, (i, k), (sides[i], sides[k]), (single[i], single[k]))
+    total = sum(parts)
+    once = total - _TAKEN_OFF * min(twice, total / 2)
+    return Jackknife(value, float(np.sqrt(once)), _freedom(parts, sides), sum(biases))
+
+
+def _within(
+    at: Callable[[dict[int, Index]], float], value: float, i: int, s: Side, single: Array
+) -> float:
+    """Variance from pairs of clips of one side: second differences of neighbouring groups."""
+    if s.groups < 4:
+        return 0.0
+    after = np.roll(np.arange(s.groups), -1)
+    both = np.array([at({i: s.without(g, h)}) for g, h in enumerate(after)])
+    second = value - single - single[after] + both
+    return float(second.var(ddof=1)) * (s.groups - 1) ** 2 * (s.groups - 2) / (2 * s.groups)
+
+
+def _across(
+    at: Callable[[dict[int, Index]], float],
+    value: float,
+    numbers: tuple[int, int],
+    pair: tuple[Side, Side],
+    single: tuple[Array, Array],
+) -> float:
+    """Variance from pairs of clips of two sides."""
+    (i, k), (one, other) = numbers, pair
+    count = max(one.groups, other.groups)
+    first, second = np.arange(count) % one.groups, np.arange(count) % other.groups
+    both = [
+        at({i: one.without(g), k: other.without(h)}) for g, h in zip(first, second, strict=True)
+    ]
+    difference = value - single[0][first] - single[1][second] + np.array(both)
+    return float(difference.var(ddof=1)) * (one.groups - 1) * (other.groups - 1)
+
+
+def _freedom(parts: Sequence[float], sides: Sequence[Side]) -> float:
+    """Welch's and Satterthwaite's degrees of freedom of a sum of variances."""
+    squares = sum(p * p / (s.groups - 1) for p, s in zip(parts, sides, strict=True))
+    return max(1.0, sum(parts) ** 2 / squares) if squares else 1.0
