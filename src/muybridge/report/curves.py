@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .run_folder import Record, mapping, number
+from .run_folder import Record
+from .values import mapping, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

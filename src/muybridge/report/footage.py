@@ -10,7 +10,8 @@ from ..core.errors import RunError
 from ..core.files import read_json, write_bytes
 from . import histograms
 from .page import template
-from .run_folder import data_uri, number
+from .run_folder import data_uri
+from .values import number
 
 FORMAT = 1
 LINES, REASONS = 20, 6  # the most of the short form, and of its reasons

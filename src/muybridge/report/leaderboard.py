@@ -1,13 +1,17 @@
-"""Several runs in one table. Numbers are compared only where they were made alike."""
+"""Runs, folders and baselines in one table. Numbers are compared only where made alike."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .run_folder import Run, Score
+from .run_folder import Subject
+from .scores_file import Baseline, Score
+from .scores_table import better, group, grouped, named
+from .tables import Table
+from .values import between, figure
 
 ABSENT = "absent"
 
@@ -21,39 +25,88 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A row: a run or a folder, `subject` being its number; or a baseline, which has none.
+
+    `kind` is "run", "folder", "baseline", or "ceiling" for real clips.
+    """
+
+    name: str
+    kind: str
+    scores: tuple[Score, ...]
+    subject: int | None = None
+
+
+@dataclass(frozen=True)
 class Column:
-    """A score in all runs (None where a run lacks it), the best ones, or why there are none."""
+    """A score in all entries (None where one lacks it), and what may be said of them.
+
+    Attributes:
+        best: the best entries among runs and folders.
+        beaten: baselines that are better than the best.
+        apart: baselines whose numbers were made in another way, with the first field that differs.
+    """
 
     name: str
     scores: tuple[Score | None, ...]
-    best: frozenset[int]
-    differences: tuple[Difference, ...]
-    remark: str
+    best: frozenset[int] = frozenset()
+    differences: tuple[Difference, ...] = ()
+    remark: str = ""
+    beaten: frozenset[int] = frozenset()
+    apart: tuple[tuple[int, str], ...] = ()
 
     @property
     def first(self) -> Score:
-        """The first run's score that is there; it speaks for the unit and for what is better."""
+        """The first entry's score that is there; it speaks for the unit and for what is better."""
         return next(score for score in self.scores if score)
 
-
-def columns(runs: Sequence[Run], names: Sequence[str]) -> list[Column]:
-    """The score columns of a leaderboard, in the order in which the scores first appear."""
-    titles = dict.fromkeys(score.name for run in runs for score in run.scores)
-    found = []
-    for title in titles:
-        scores = tuple(next((s for s in run.scores if s.name == title), None) for run in runs)
-        found.append(_column(title, scores, names))
-    return found
+    @property
+    def group(self) -> str:
+        """What kind of measure it is."""
+        return group(self.name)
 
 
-def order(runs: Sequence[Run], table: Sequence[Column]) -> list[int]:
+def entries(subjects: Sequence[Subject], names: Sequence[str]) -> list[Entry]:
+    """A row for each subject, then one for each baseline; the same baseline is there once."""
+    rows = [
+        Entry(name, subject.kind, subject.evaluation.scores, number)
+        for number, (subject, name) in enumerate(zip(subjects, names, strict=True))
+    ]
+    found: dict[str, list[tuple[str, Baseline]]] = {}
+    for subject, owner in zip(subjects, names, strict=True):
+        for baseline in subject.evaluation.baselines:
+            same = found.setdefault(baseline.name, [])
+            if not any(_same(baseline, other) for _, other in same):
+                same.append((owner, baseline))
+    for title, members in found.items():
+        for owner, baseline in members:
+            name = title if len(members) == 1 else f"{title} (beside {owner})"
+            kind = "ceiling" if baseline.is_real else "baseline"
+            rows.append(Entry(name, kind, baseline.scores))
+    return rows
+
+
+def columns(rows: Sequence[Entry]) -> list[Column]:
+    """The score columns of a leaderboard, group by group, in the order of first appearance."""
+    firsts = {s.name: s for row in rows if row.subject is not None for s in row.scores}
+    titles = [score.name for _, members in grouped(list(firsts.values())) for score in members]
+    return [
+        _column(title, tuple(named(row.scores, title) for row in rows), rows) for title in titles
+    ]
+
+
+def order(rows: Sequence[Entry], table: Sequence[Column]) -> list[int]:
     """Rows of the table: best first by the first score that can be compared; else as given."""
     column = next((column for column in table if column.best), None)
-    rows = list(range(len(runs)))
+    numbers = list(range(len(rows)))
     if column is None:
-        return rows
-    ranks = [_rank(score) if score else None for score in column.scores]
-    return sorted(rows, key=lambda row: (ranks[row] is None, ranks[row] or 0.0))
+        return numbers
+    apart = dict(column.apart)
+    ranks = [
+        rank(score) if score and number not in apart else None
+        for number, score in enumerate(column.scores)
+    ]
+    return sorted(numbers, key=lambda row: (ranks[row] is None, ranks[row] or 0.0))
 
 
 def reasons(table: Sequence[Column]) -> dict[Difference, list[str]]:
@@ -65,23 +118,82 @@ def reasons(table: Sequence[Column]) -> dict[Difference, list[str]]:
     return found
 
 
-def _column(title: str, scores: tuple[Score | None, ...], names: Sequence[str]) -> Column:
-    present = [(names[i], score) for i, score in enumerate(scores) if score]
+def copy(rows: Sequence[Entry], table: Sequence[Column], placed: Sequence[int]) -> Table:
+    """The leaderboard as a table to copy; `placed` is the order of its rows."""
+    lines = []
+    for number in placed:
+        cells = []
+        for column in table:
+            score = column.scores[number]
+            value = figure(score.value, score.unit) if score else ""
+            ends = between(score.interval) if score else ""
+            best = " (best)" if number in column.best else ""
+            cells.append(f"{value} [{ends}]{best}" if ends else f"{value}{best}")
+        lines.append((rows[number].name, rows[number].kind, *cells))
+    heads = [f"{column.name}, {better(column.first)}".removesuffix(", ") for column in table]
+    return Table("Leaderboard", ("name", "kind", *heads), tuple(lines))
+
+
+def differing(first: Score, second: Score) -> tuple[str, str, str] | None:
+    """The first field that keeps two scores from being compared, and its values; else None."""
+    found = _differences([("", first), ("", second)])
+    return (found[0].field, found[0].values[0][1], found[0].values[1][1]) if found else None
+
+
+def rank(score: Score) -> float | None:
+    """A number that is smaller for the better score; None where there is none."""
+    if score.value is None:
+        return None
+    if score.better == "near" and score.target is not None:
+        return abs(score.value - score.target)
+    return {"lower": score.value, "higher": -score.value}.get(score.better)
+
+
+def _same(first: Baseline, second: Baseline) -> bool:
+    def content(baseline: Baseline) -> list[tuple[Any, ...]]:
+        return [(s.name, s.value, json.dumps(comparable(s), default=str)) for s in baseline.scores]
+
+    return content(first) == content(second)
+
+
+def _column(title: str, scores: tuple[Score | None, ...], rows: Sequence[Entry]) -> Column:
+    own = {i for i, row in enumerate(rows) if row.subject is not None}
+    present = [(rows[i].name, s) for i, s in enumerate(scores) if s and i in own]
     differences = _differences(present) if len(present) > 1 else ()
-    ranks = {i: rank for i, s in enumerate(scores) if s and (rank := _rank(s)) is not None}
+    ranks = {i: place for i, s in enumerate(scores) if s and (place := rank(s)) is not None}
     bare = any(not score.manifest for _, score in present)
-    if differences or bare or len(ranks) < 2:
+    column = _beside(Column(title, scores, differences=differences), present[0][1], rows)
+    if differences or bare:
         remark = "not compared: a score has no manifest" if bare and len(present) > 1 else ""
-        return Column(title, scores, frozenset(), differences, remark)
-    least = min(ranks.values())
-    best = frozenset(i for i, rank in ranks.items() if rank == least)
-    if len(best) == len(ranks):
-        return Column(title, scores, frozenset(), (), "all runs are equal")
-    return Column(title, scores, best, (), _chance(scores, best, names))
+        return replace(column, remark=remark)
+    apart = dict(column.apart)
+    mine = {i: place for i, place in ranks.items() if i in own}
+    if not mine:
+        return column
+    least = min(mine.values())
+    best = frozenset(i for i, place in mine.items() if place == least)
+    beaten = frozenset(
+        i for i in ranks if rows[i].kind == "baseline" and i not in apart and ranks[i] < least
+    )
+    column = replace(column, beaten=beaten)
+    if len(mine) < 2:
+        return column
+    if len(best) == len(mine):
+        return replace(column, remark="all runs are equal")
+    return replace(column, best=best, remark=_chance(scores, best, rows))
+
+
+def _beside(column: Column, first: Score, rows: Sequence[Entry]) -> Column:
+    """The column with the baselines that were not judged as the subjects were."""
+    apart = []
+    for number, (row, score) in enumerate(zip(rows, column.scores, strict=True)):
+        if score and row.subject is None and (found := differing(first, score)):
+            apart.append((number, found[0]))
+    return replace(column, apart=tuple(apart))
 
 
 def _differences(present: Sequence[tuple[str, Score]]) -> tuple[Difference, ...]:
-    tables = [(name, _comparable(score)) for name, score in present]
+    tables = [(name, comparable(score)) for name, score in present]
     fields = dict.fromkeys(field for _, table in tables for field in table)
     return tuple(
         Difference(field, tuple((name, _shown(table, field)) for name, table in tables))
@@ -90,7 +202,7 @@ def _differences(present: Sequence[tuple[str, Score]]) -> tuple[Difference, ...]
     )
 
 
-def _comparable(score: Score) -> dict[str, Any]:
+def comparable(score: Score) -> dict[str, Any]:
     """All that must agree. Fields on which run and checkpoint it was are what differs by intent."""
     own = ("run", "checkpoint")
     fields = {k: v for k, v in score.manifest.items() if k.split("_")[0] not in own}
@@ -106,30 +218,23 @@ def _shown(table: dict[str, Any], field: str) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _rank(score: Score) -> float | None:
-    """A number that is smaller for the better score; None where there is none."""
-    if score.value is None:
-        return None
-    if score.better == "near" and score.target is not None:
-        return abs(score.value - score.target)
-    return {"lower": score.value, "higher": -score.value}.get(score.better)
-
-
-def _chance(scores: Sequence[Score | None], best: frozenset[int], names: Sequence[str]) -> str:
+def _chance(scores: Sequence[Score | None], best: frozenset[int], rows: Sequence[Entry]) -> str:
     """Says where the best is not clearly the best: its interval meets another's."""
     top = scores[min(best)]
     if top is None or top.interval is None:
         return ""
-    low, high = top.interval
     near = [
-        names[i]
+        rows[i].name
         for i, score in enumerate(scores)
-        if i not in best
-        and score
-        and score.interval
-        and score.interval[0] <= high
-        and low <= score.interval[1]
+        if i not in best and score and rows[i].subject is not None and meet(top, score)
     ]
     if not near:
         return ""
     return f"the interval of the best meets that of {', '.join(near)}: it may be chance"
+
+
+def meet(first: Score, second: Score) -> bool:
+    """Whether the intervals of two scores have a value in common."""
+    if first.interval is None or second.interval is None:
+        return False
+    return first.interval[0] <= second.interval[1] and second.interval[0] <= first.interval[1]

@@ -1,9 +1,8 @@
-"""What a run folder holds, read for showing. Whatever is not there yet is simply empty."""
+"""What a run folder, or one with other people's clips, holds. What is not there yet is empty."""
 
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 from ..core.errors import MuybridgeError, RunError
 from ..core.files import each_line, read_json
+from .scores_file import FORMATS, Evaluation, Row, parse
+from .values import mapping, number
 
-FORMAT = 1
 MEDIA = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
@@ -26,53 +26,23 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Score:
-    """A number; `manifest` says how it was made, `better` is lower, higher or near (`target`)."""
+class Subject:
+    """What a page is about. `folder` is the path as it was given, so that commands can name it.
 
-    name: str
-    value: float | None
-    interval: tuple[float, float] | None
-    floor: float | None
-    better: str
-    target: float | None
-    unit: str
-    note: str
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Row:
-    """Videos of one caption, a path inside the run (or None) for each column of a wall."""
-
-    caption: str
-    videos: tuple[str | None, ...]
-
-
-@dataclass(frozen=True)
-class Wall:
-    """Samples in rows, what they are compared with beside them."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder. `folder` is the path as it was given, so that commands can name it so."""
+    A run has a recipe; a folder of clips from elsewhere, `kind` "folder", has scores alone.
+    """
 
     folder: Path
     name: str
-    recipe_text: str
-    recipe: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    log: Mapping[str, tuple[Record, ...]]
-    finished: bool
-    checkpoint: str = ""
-    scores: tuple[Score, ...] = ()
-    walls: tuple[Wall, ...] = ()
+    kind: str = "run"
+    recipe_text: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    log: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+    finished: bool = False
+    evaluation: Evaluation = field(default_factory=Evaluation)
     samples: tuple[Row, ...] = ()
-    notices: tuple[str, ...] = field(default=())
+    notices: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -98,52 +68,56 @@ class Run:
         return [record for records in self.log.values() for record in records]
 
 
-def read_run(folder: Path) -> Run:
-    """Reads a run folder.
+def read_subject(folder: Path) -> Subject:
+    """Reads a run folder, or a folder that `muybridge evaluate` judged.
 
     Raises:
-        RunError: it is not a run folder, a file in it names one outside it, or a file is damaged.
+        RunError: it is neither, a file in it names one outside it, or a file is damaged.
     """
+    hint = "give the --out folder of `muybridge train`, or a folder that was evaluated"
     if not folder.is_dir():
-        raise RunError(f"{folder} is not a folder", "give the --out folder of `muybridge train`")
+        raise RunError(f"{folder} is not a folder", hint)
+    name = folder.resolve().name or str(folder)
     if not (folder / "recipe.yaml").is_file():
-        raise RunError(
-            f"{folder} is not a run: it holds no recipe.yaml",
-            "give the --out folder of `muybridge train`",
-        )
+        if not (folder / "scores.json").is_file():
+            raise RunError(
+                f"{folder} is not a run, nor was it judged: it holds no recipe.yaml and no "
+                "scores.json",
+                hint,
+            )
+        evaluation = _evaluation(folder)
+        return Subject(folder, evaluation.subject or name, "folder", evaluation=evaluation)
     text = inside(folder, "recipe.yaml").read_text(encoding="utf-8", errors="replace")
     log, finished, notices = _log(folder)
-    scores = _document(folder, "scores.json")
-    try:
-        return Run(
-            folder=folder,
-            name=folder.resolve().name or str(folder),
-            recipe_text=text,
-            recipe=_yaml(folder, text),
-            environment=_document(folder, "environment.json"),
-            log=log,
-            finished=finished,
-            checkpoint=str(scores.get("checkpoint") or ""),
-            scores=tuple(_score(entry) for entry in scores.get("scores") or ()),
-            walls=tuple(_wall(entry) for entry in scores.get("walls") or ()),
-            samples=_samples(folder),
-            notices=notices,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(
-            f"{folder / 'scores.json'} is not as `muybridge evaluate` writes it ({error!r})",
-            f"make it again: muybridge evaluate {folder}",
-        ) from error
+    return Subject(
+        folder=folder,
+        name=name,
+        recipe_text=text,
+        recipe=_yaml(folder, text),
+        environment=_document(folder, "environment.json"),
+        log=log,
+        finished=finished,
+        evaluation=_evaluation(folder),
+        samples=_samples(folder),
+        notices=notices,
+    )
 
 
 def inside(folder: Path, name: str) -> Path:
     """The file `name` of a run, which may not lead outside the folder, by `..` or by a link.
 
     Raises:
-        RunError: it does.
+        RunError: it does, or no file can have that name.
     """
     root = folder.resolve()
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"{folder} names the file {name[:200]!r}, which cannot be ({error})",
+            "what names it is damaged; make it again, or remove it",
+        ) from error
     if not path.is_relative_to(root):
         raise RunError(
             f"{folder} names the file {name}, which lies outside the run folder",
@@ -170,28 +144,33 @@ def data_uri(folder: Path, name: str) -> str | None:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def number(value: object) -> float | None:
-    """A finite number as float; anything else is None."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+def _evaluation(folder: Path) -> Evaluation:
+    document = _document(folder, "scores.json", FORMATS)
+    try:
+        return parse(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{folder / 'scores.json'} is not as `muybridge evaluate` writes it ({error!r})",
+            f"make it again: muybridge evaluate {folder}",
+        ) from error
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """A mapping as it is; anything else is an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _document(folder: Path, name: str) -> Mapping[str, Any]:
+def _document(folder: Path, name: str, formats: tuple[int, ...] = (1,)) -> Mapping[str, Any]:
     path = inside(folder, name)
     if not path.is_file():
         return {}
-    content = read_json(path, name)
+    try:
+        content = read_json(path, name)
+    except (ValueError, RecursionError) as error:  # a number, or a nesting, beyond all measure
+        raise RunError(
+            f"{folder / name} cannot be read ({error})", "it is damaged; restore a copy"
+        ) from error
     if not isinstance(content, dict):
         raise RunError(f"{folder / name} holds no JSON object", "remove it or restore a copy")
-    if content.get("format", FORMAT) != FORMAT:
+    if content.get("format", 1) not in formats:
+        known = " and ".join(map(str, formats))
         raise RunError(
-            f"{folder / name} has format {content['format']}; this version reads {FORMAT}",
+            f"{folder / name} has format {content['format']}; this version reads {known}",
             "use the version of Muybridge that wrote it, or a newer one",
         )
     return content
@@ -228,36 +207,6 @@ def _log(folder: Path) -> tuple[dict[str, tuple[Record, ...]], bool, tuple[str, 
         notices = (f"log.jsonl is damaged after {count} lines; only those are shown.",)
     log.pop("None", None)
     return {kind: tuple(records) for kind, records in log.items()}, last == "end", notices
-
-
-def _score(entry: Record) -> Score:
-    low_high = [number(end) for end in entry.get("interval") or ()]
-    interval = None
-    if len(low_high) == 2 and low_high[0] is not None and low_high[1] is not None:
-        interval = (low_high[0], low_high[1])
-    return Score(
-        name=str(entry["name"]),
-        value=number(entry.get("value")),
-        interval=interval,
-        floor=number(entry.get("floor")),
-        better=str(entry.get("better") or ""),
-        target=number(entry.get("target")),
-        unit=str(entry.get("unit") or ""),
-        note=str(entry.get("note") or ""),
-        manifest=dict(entry.get("manifest") or {}),
-    )
-
-
-def _wall(entry: Record) -> Wall:
-    rows = tuple(
-        Row(
-            str(row.get("caption") or ""),
-            tuple(None if name is None else str(name) for name in row["videos"]),
-        )
-        for row in entry["rows"]
-    )
-    columns = tuple(str(column) for column in entry.get("columns") or ())
-    return Wall(str(entry.get("title") or "Samples"), columns, rows)
 
 
 def _samples(folder: Path) -> tuple[Row, ...]:
