@@ -24,7 +24,7 @@ from .evaluation.manifest import Score
 from .evaluation.measured import measure, of_all_ranks
 from .objectives.base import Objective
 from .run import Run, check_dataset
-from .samples import Subject
+from .samples import Subject, generated, of_model, request_like
 
 FORMAT = 2
 # Windows of training clips among which copies are looked for: several moments of each clip.
@@ -45,7 +45,7 @@ def evaluate(
     real: str | Path | None = None,
     against: str | Path | None = None,
     metrics: Sequence[str] = (),
-    count: int | None = None,
+    samples: int | None = None,
     checkpoint: str = "last",
     wanted: Wanted = AS_THEY_ARE,
     given: int = 0,
@@ -75,9 +75,12 @@ def evaluate(
     """
     run = opened(Path(subject))
     config = _config(run, metrics, samples, weights)
-    reference, made = _sides(Path(subject), run, real, config, checkpoint, wanted, given)
+    clips = None if run else clip_sets.of_folder(Path(subject), "generated", wanted)
+    reference = _reference_of(Path(subject), run, clips, real, config, wanted, given)
     kit = tools.choose(config, reference.ground, reference.train, reference.validation)
     _refuse_own_judges(run, kit)
+    # Last, since it takes longest: what is wrong with the rest is known by now.
+    made = _subject(Path(subject), run, clips, reference.ground.real, config, checkpoint)
     bench = suite.Bench(reference.ground, kit, config)
     result = bench.judge(made.clips, made.manifest)
     scores = list(result.scores)
@@ -141,30 +144,43 @@ def _config(
     return config.with_values(**changes)
 
 
-def _sides(
+def _reference_of(
     subject: Path,
     run: Run | None,
+    clips: ClipSet | None,
     real: str | Path | None,
     config: suite.Config,
-    checkpoint: str,
     wanted: Wanted,
     given: int,
-) -> tuple[_Reference, Subject]:
-    """The real footage, and the subject's clips in the same form."""
-    if run is None:
-        if real is None:
-            raise MuybridgeError(
-                f"{subject} is a folder of videos, and nothing says what they are judged against",
-                "give --real DATASET or --real FOLDER",
-            )
-        clips = clip_sets.of_folder(subject, "generated", wanted)
-        made = Subject(subject.resolve().name, subject, clips, {"run": subject.resolve().name})
-        return _reference(Path(real), clips.form, wanted, len(clips), given), made
-    data = run.recipe.data
-    form = Form(data.frames, data.fps, data.size)
-    place = Path(real or data.folder)
-    reference = _reference(place, form, _like(form), config.samples, given, run)
-    return reference, samples.generated(run, reference.ground.real, config, checkpoint)
+) -> _Reference:
+    """The real footage, in the form of the clips that are judged."""
+    if run is not None:
+        data = run.recipe.data
+        form = Form(data.frames, data.fps, data.size)
+        place = Path(real or data.folder)
+        return _reference(place, form, _like(form), config.samples, given, run)
+    assert clips is not None
+    if real is None:
+        raise MuybridgeError(
+            f"{subject} is a folder of videos, and nothing says what they are judged against",
+            "give --real DATASET or --real FOLDER",
+        )
+    return _reference(Path(real), clips.form, wanted, len(clips), given)
+
+
+def _subject(
+    folder: Path,
+    run: Run | None,
+    clips: ClipSet | None,
+    real: ClipSet,
+    config: suite.Config,
+    checkpoint: str,
+) -> Subject:
+    """What is judged: the clips of a folder, or those that a run makes now."""
+    if run is not None:
+        return generated(run, real, config, checkpoint)
+    assert clips is not None
+    return Subject(folder.resolve().name, folder, clips, {"run": folder.resolve().name})
 
 
 def watch(
@@ -180,7 +196,7 @@ def watch(
     if not config.during:
         return dict
     real = clip_sets.of_split(validation, config.during_samples, "real, validation split")
-    asked = samples.asked(run, real, config.seed)
+    request = request_like(run, real, config.seed)
     ground = suite.Ground(
         real,
         clip_sets.of_split(train, config.during_samples, "the train split"),
@@ -194,11 +210,9 @@ def watch(
             _refuse_own_judges(run, kit)
             ready.append(suite.Bench(ground, kit, config))
         part = distributed.share(len(real))
-        made = run.sample(objective, asked.part(part.start, part.stop))
+        made = run.sample(objective, request.part(part.start, part.stop))
         made = torch.from_numpy(to_float(np.stack([video.to_uint8(clip) for clip in made])))
-        clips = samples.of_model(
-            real, lambda begin, end: made[begin - part.start : end - part.start]
-        )
+        clips = of_model(real, lambda begin, end: made[begin - part.start : end - part.start])
         kit = ready[0].tools
         own = measure(clips, kit.extractors, kit.gauges_of(clips), part)
         result = ready[0].judge(clips, {}, of_all_ranks(own))
@@ -293,17 +307,16 @@ def _compared(
 ) -> dict[str, Any]:
     """The same measures of a rival, and which differences are more than chance."""
     run = opened(against)
+    clips = None
     if run is None:
         form = _like(made.clips.form) if wanted == AS_THEY_ARE else wanted
         clips = clip_sets.of_folder(against, "generated", form)
-        rival = Subject(against.resolve().name, against, clips, {"run": against.resolve().name})
-    else:
-        rival = samples.generated(run, bench.ground.real, config, checkpoint)
+    rival = _subject(against, run, clips, bench.ground.real, config, checkpoint)
     other = bench.judge(rival.clips, rival.manifest)
     found = list(other.scores)
     if run is not None and "speed" in bench.tools.metrics:
         found += _speed(run, checkpoint, config)
-    return {"against": rival.name, **comparison.compare(scores, found).as_json()}
+    return comparison.compare(scores, found).as_json(rival.name)
 
 
 def _walls(

@@ -41,7 +41,7 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
     """
     path = checkpoints.find(run.folder, checkpoint)
     state = files.read_json(path / "state.json", "checkpoint")
-    asked = asked(run, real, config.seed)
+    request = request_like(run, real, config.seed)
     sampling = run.recipe.sampling.model_dump(mode="json")
     key = files.digest_of(
         state["sha256"]["average"], sampling, config.seed, len(real), real.captions, real.labels,
@@ -53,7 +53,7 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
     if absent:
         objective, _ = run.trained(checkpoint)
         for begin in progress.track(absent, "generate"):
-            made = run.sample(objective, asked.part(begin, begin + clip_sets.CHUNK))
+            made = run.sample(objective, request.part(begin, begin + clip_sets.CHUNK))
             _keep(_chunk(folder, begin), made)
     for other in folder.parent.iterdir():
         if other != folder:
@@ -67,7 +67,7 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
     return Subject(name, run.folder, clips, manifest, run, f"step-{state['step']:08d}")
 
 
-def asked(run: Run, real: ClipSet, seed: int) -> SampleRequest:
+def request_like(run: Run, real: ClipSet, seed: int) -> SampleRequest:
     """Clips with the conditions of real ones, as far as the model knows them; where there are none,
     with those it was trained on, in turn."""
     classes, captioned = run.conditions["labels"], run.conditions["captioned"]

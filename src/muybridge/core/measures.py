@@ -1,6 +1,6 @@
 """Formulas that more than one part needs: likeness of pictures, for losses and for evaluation.
 
-Pictures are float tensors (..., 3, height, width) in [-1, 1], RGB; values are of each picture, (...).
+Pictures are float tensors (..., 3, height, width) in [-1, 1], RGB; values are one a picture, (...).
 All are differentiable and computed in the pictures' own precision: evaluation passes float64. They
 are of pictures in [0, 1], which gives what uint8 pictures with a range of 255 give; that matters to
 the first factor of SSIM, which changes when all brightness is shifted.
@@ -11,10 +11,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Array = npt.NDArray[np.float64]
 Variant = Literal["wang", "luma"]
 
 WINDOW, SIGMA = 11, 1.5

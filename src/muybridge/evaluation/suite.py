@@ -14,8 +14,10 @@ from pydantic import Field
 from ..core.config import Count, Section
 from ..core.errors import MuybridgeError
 from ..core.files import digest_of
-from . import baselines, classifier, copying, learned, plots, scoring
+from . import baselines, copying, plots, scoring
+from .classifier import Config as Classifier
 from .clip_sets import ClipSet
+from .learned import Config as Learned
 from .manifest import Score
 from .measured import Measured, measure
 from .references import Missing
@@ -49,9 +51,9 @@ class Config(Section):
     """Clips generated each time for that."""
     weights: str = ""
     """Folder, file or hub name of the reference networks' weights; "" looks in the usual caches."""
-    learned: learned.Config = learned.Config()
+    learned: Learned = Learned()
     """The extractor that is trained on the training split."""
-    classifier: classifier.Config = classifier.Config()
+    classifier: Classifier = Classifier()
     """The classifier of the dataset's labels."""
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..core.errors import MuybridgeError, nearest
+from ..core.measures import ms_ssim_scales
 from ..data.loader import Loader
 from . import classifier, distances, following, learned, physics, similarity, temporal
 from . import reference_features as published
@@ -316,13 +317,13 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
     lpips = published.for_lpips("alex", config.weights or None)
     if isinstance(lpips, Missing):
         kit.missing.append(Missing("LPIPS", lpips.why, lpips.hint))
-    size = min(ground.real.form.size)
+    scales = ms_ssim_scales(*ground.real.form.size) if min(ground.real.form.size) > 10 else 0
     titles = {"PSNR": "higher", "SSIM": "higher", "MS-SSIM": "higher", "LPIPS": "lower"}
     for title, better in titles.items():
         kit.meanings[title] = Meaning(
             "higher" if better == "higher" else "lower", "dB" if title == "PSNR" else "",
             "against the real clip of the same name, frame by frame",
-            {"ssim": "wang", "ms_ssim_scales": similarity.scales(size), "psnr_cap_db": similarity.PSNR_CAP}
+            {"ssim": "wang", "ms_ssim_scales": scales, "psnr_cap_db": similarity.PSNR_CAP}
             | (lpips.manifest if title == "LPIPS" and not isinstance(lpips, Missing) else {}),
         )  # fmt: skip
         kit.curves[title] = (f"{title} over time", title)
