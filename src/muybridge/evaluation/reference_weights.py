@@ -108,19 +108,21 @@ def _weights(reference: Reference, file: File, where: Where) -> dict[str, Tensor
     """One file's tensors under our names, or None where it is absent."""
     if not file.sha256:
         return None
+    for place in places(file, where):
+        if kept := _converted(file, place):
+            return kept
     wrong: list[tuple[Path, str]] = []
-    kept = next(filter(None, (_converted(file, place) for place in places(file, where))), None)
     for path in find(file, where):
         with path.open("rb") as stream:
             # The same open file is hashed and then read: it cannot be exchanged in between.
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
             if actual == file.sha256:
                 stream.seek(0)
-                return kept or _convert(reference, file, path, stream)
+                return _convert(reference, file, path, stream)
         wrong.append((path, actual))
-    if kept is None and wrong:
+    if wrong:
         raise _other(*wrong[0], file)
-    return kept
+    return None
 
 
 def _kept(file: File) -> str:
