@@ -278,8 +278,9 @@ def _pictures(pictures: Tensor, resize: Resize) -> Tensor:
     """Inception's input from pictures (n, 3, height, width) of 0 to 255."""
     side = inception.SIDE
     if resize == "clean":
-        x = F.interpolate(pictures, (side, side), mode="bicubic", antialias=True)
-        x = x.clamp(0, 255)  # bicubic overshoots
+        # Pillow, which clean-fid resizes with, weighs samples in float64.
+        x = F.interpolate(pictures.double(), (side, side), mode="bicubic", antialias=True)
+        x = x.float().clamp(0, 255)  # bicubic overshoots
     elif resize == "tf1":
         x = _tf1(_tf1(pictures, side, -1), side, -2)
     else:
@@ -290,9 +291,9 @@ def _pictures(pictures: Tensor, resize: Resize) -> Tensor:
 def _tf1(x: Tensor, size: int, axis: int) -> Tensor:
     """TensorFlow 1's bilinear resize along one axis: sample k is taken at k x old / new."""
     old = x.shape[axis]
-    places = torch.arange(size, device=x.device, dtype=torch.float32) * (old / size)
+    places = torch.arange(size, device=x.device, dtype=torch.float64) * (old / size)
     low = places.long()
-    share = (places - low).reshape([-1] + [1] * (-axis - 1))
+    share = (places - low).to(x.dtype).reshape([-1] + [1] * (-axis - 1))
     high = (low + 1).clamp(max=old - 1)
     return x.index_select(axis, low).lerp(x.index_select(axis, high), share)
 

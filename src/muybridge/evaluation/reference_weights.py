@@ -11,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import BinaryIO
 
 import numpy as np
@@ -108,19 +106,21 @@ def _weights(reference: Reference, file: File, where: Where) -> dict[str, Tensor
     """One file's tensors under our names, or None where it is absent."""
     if not file.sha256:
         return None
+    for place in places(file, where):
+        if kept := _converted(file, place):
+            return kept
     wrong: list[tuple[Path, str]] = []
-    kept = next(filter(None, (_converted(file, place) for place in places(file, where))), None)
     for path in find(file, where):
         with path.open("rb") as stream:
             # The same open file is hashed and then read: it cannot be exchanged in between.
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
             if actual == file.sha256:
                 stream.seek(0)
-                return kept or _convert(reference, file, path, stream)
+                return _convert(reference, file, path, stream)
         wrong.append((path, actual))
-    if kept is None and wrong:
+    if wrong:
         raise _other(*wrong[0], file)
-    return kept
+    return None
 
 
 def _kept(file: File) -> str:
@@ -145,12 +145,13 @@ def _convert(reference: Reference, file: File, path: Path, stream: BinaryIO) -> 
     """Reads a file whose hash was right; keeps it as safetensors unless it is safe as it is."""
     try:
         published = _tensors(reference, file, stream)
-    except (
-        UnpicklingError, SafetensorError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError,
-    ) as error:  # fmt: skip
+    except MuybridgeError:
+        raise
+    except Exception as error:  # each reader raises its own, and torch's many kinds
         text = " ".join(str(error).split())
         raise MuybridgeError(
-            f"{path} cannot be read as weights alone: {text[:300]}", "nothing of it was run"
+            f"{path} cannot be read as weights alone: {text[:300]}",
+            "its hash is right, so the fault is here or in this version of torch: please report it",
         ) from error
     named = ((reference.rename(name), value) for name, value in published.items())
     weights = {name: value.detach().clone().contiguous() for name, value in named if name}
