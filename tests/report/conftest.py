@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,57 @@ CAPTIONS = [
     "a blue ball circles",
 ]  # fmt: skip
 KINDS = ("made", "real", "near")
+
+
+class Page(HTMLParser):
+    """A page's tags, what they point to, and its words; each tag has to close as it opened."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.blocks: list[str] = []  # what stands in <pre>
+        text: list[str] = []
+        self.text = text
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+        assert not self.open
+        self.words = " ".join(" ".join(text).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img", "input", "br", "path", "rect"):
+            self.open.append(tag)
+        if tag == "pre":
+            self.blocks.append("")
+        names = ("src", "href", "xlink:href", "poster", "srcset", "data", "action")
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.links += [value or "" for name, value in attrs if name in names]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+        if "pre" in self.open:
+            self.blocks[-1] += data
+
+
+@pytest.fixture
+def page() -> type[Page]:
+    """Reads a page."""
+    return Page
 
 
 @pytest.fixture

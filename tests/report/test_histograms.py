@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from muybridge.report import histograms
+from muybridge.report import axes, histograms
 from muybridge.report.curves import Curve
 
 Box = tuple[float, float, float, float]  # x, y, width, height
@@ -53,7 +53,7 @@ def texts(curve: Curve) -> list[tuple[str, float, float, float]]:
     found = []
     for one in ElementTree.fromstring(curve.svg).iter("text"):
         words = "".join(one.itertext())
-        wide, x = 0.55 * histograms.TEXT * len(words), float(one.attrib["x"])
+        wide, x = 0.55 * axes.TEXT * len(words), float(one.attrib["x"])
         left = x - wide * PLACES[one.attrib["text-anchor"]]
         found.append((words, left, left + wide, float(one.attrib["y"])))
     return found
@@ -61,7 +61,7 @@ def texts(curve: Curve) -> list[tuple[str, float, float, float]]:
 
 def ticks(curve: Curve) -> list[tuple[str, float]]:
     """Labels under the horizontal axis and where their middles are."""
-    line = histograms.BOTTOM + 5 + histograms.TEXT
+    line = axes.BOTTOM + 5 + axes.TEXT
     return [(words, (a + b) / 2) for words, a, b, y in texts(curve) if y == line]
 
 
@@ -72,25 +72,25 @@ def value(label: str) -> float:
 
 def test_splits_stand_side_by_side_as_shares() -> None:
     rows = bars(split([0.0, 1.0, 2.0, 3.0, 4.0], train=[6, 3, 0, 1], test=[0, 1, 1, 0]))
-    unit = (histograms.BOTTOM - histograms.TOP) / 0.6  # train's 60 % is the highest bar
+    unit = (axes.BOTTOM - axes.TOP) / 0.6  # train's 60 % is the highest bar
     assert [round(box[3], 1) for box in rows[0]] == [round(unit * s, 1) for s in (0.6, 0.3, 0.1)]
     assert [round(box[3], 1) for box in rows[1]] == [round(unit * s, 1) for s in (0.5, 0.5)]
     boxes = sorted(box for row in rows for box in row)
     assert all(a[0] + a[2] <= b[0] + 0.02 for a, b in pairwise(boxes))  # none covers another
-    assert all(y + high == pytest.approx(histograms.BOTTOM, abs=0.02) for _, y, _, high in boxes)
-    bin_ = (histograms.RIGHT - histograms.LEFT) / 4
-    assert [int((box[0] - histograms.LEFT) / bin_) for box in rows[0]] == [0, 1, 3]
-    assert [int((box[0] - histograms.LEFT) / bin_) for box in rows[1]] == [1, 2]
+    assert all(y + high == pytest.approx(axes.BOTTOM, abs=0.02) for _, y, _, high in boxes)
+    bin_ = (axes.RIGHT - axes.LEFT) / 4
+    assert [int((box[0] - axes.LEFT) / bin_) for box in rows[0]] == [0, 1, 3]
+    assert [int((box[0] - axes.LEFT) / bin_) for box in rows[1]] == [1, 2]
 
 
 def test_set_aside_stands_on_kept() -> None:
     kept, aside = [4.0, 0.0, 2.5], [1.0, 2.0, 0.0]
     below, above = bars(threshold(1.0, [0.0, 1.0, 2.0, 3.0], kept, aside))
-    unit = (histograms.BOTTOM - histograms.TOP) / 5.0
+    unit = (axes.BOTTOM - axes.TOP) / 5.0
     assert [box[3] for box in below] == pytest.approx([4 * unit, 2.5 * unit], abs=0.02)
     assert [box[3] for box in above] == pytest.approx([unit, 2 * unit], abs=0.02)
     assert above[0][:2] == pytest.approx((below[0][0], below[0][1] - unit), abs=0.02)
-    assert above[1][1] + above[1][3] == pytest.approx(histograms.BOTTOM, abs=0.02)
+    assert above[1][1] + above[1][3] == pytest.approx(axes.BOTTOM, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +113,16 @@ def test_labels_are_where_their_values_are_and_apart(
     assert all(low * (1 - 1e-9) <= v <= high * (1 + 1e-9) for v in values if v > 0)
     assert values == sorted(set(values))
     way = math.log if logarithmic and low > 0 else float
-    wide = histograms.RIGHT - histograms.LEFT
+    wide = axes.RIGHT - axes.LEFT
     for v, (label, place) in zip(values, found, strict=True):
         share = (way(v) - way(low)) / (way(high) - way(low))
-        assert place == pytest.approx(histograms.LEFT + share * wide, abs=0.1), label
+        assert place == pytest.approx(axes.LEFT + share * wide, abs=0.1), label
     _, _, _, last = max(texts(curve), key=lambda one: one[3])
     for line in {y for *_, y in texts(curve)}:
         ends = sorted((left, right) for _, left, right, y in texts(curve) if y == line)
         assert all(a[1] + 2 <= b[0] for a, b in pairwise(ends)), (line, texts(curve))
-        assert ends[0][0] >= -1 and ends[-1][1] <= histograms.WIDTH + 1
-    assert last < histograms.HEIGHT
+        assert ends[0][0] >= -1 and ends[-1][1] <= axes.WIDTH + 1
+    assert last < axes.HEIGHT
 
 
 @pytest.mark.parametrize("most", [1, 3, 60, 9999, 12345, 10**7, 10**18, 1e300, 0.02])
@@ -130,22 +130,22 @@ def test_the_height_of_any_count_is_told(most: float) -> None:
     curve = threshold(1.0, [0.0, 1.0, 2.0], [most, most / 2], [0, 0])
     (high, low), _ = bars(curve)
     assert high[3] == pytest.approx(2 * low[3], abs=0.02)
-    assert high[3] == histograms.BOTTOM - histograms.TOP
+    assert high[3] == axes.BOTTOM - axes.TOP
     upright = [(words, left, y) for words, left, right, y in texts(curve) if right < high[0]]
     told = [(value(words), y) for words, _, y in upright if words != "seconds"]
     assert 2 <= len(told) <= 5
     for count, y in told:
-        place = histograms.BOTTOM - count / most * (histograms.BOTTOM - histograms.TOP)
-        assert y == pytest.approx(place + histograms.TEXT / 3, abs=0.05)
-    assert all(a[1] - b[1] > histograms.TEXT for a, b in pairwise(sorted(told)))
+        place = axes.BOTTOM - count / most * (axes.BOTTOM - axes.TOP)
+        assert y == pytest.approx(place + axes.TEXT / 3, abs=0.05)
+    assert all(a[1] - b[1] > axes.TEXT for a, b in pairwise(sorted(told)))
     assert all(left >= 0 for _, left, _ in upright)
 
 
 def test_a_threshold_is_a_line_with_its_value() -> None:
     curve = threshold(10.0, [1.0, 10.0, 100.0], [1, 1], [0, 0], log=True)
-    assert f"M{(histograms.LEFT + histograms.RIGHT) / 2:.2f} " in curve.svg
+    assert f"M{(axes.LEFT + axes.RIGHT) / 2:.2f} " in curve.svg
     assert curve.svg.count("stroke-dasharray") == 1
-    assert "10" in [words for words, *_, y in texts(curve) if y == histograms.TOP - 6]
+    assert "10" in [words for words, *_, y in texts(curve) if y == axes.TOP - 6]
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_a_threshold_off_the_axis_is_told_at_the_edge(at: float, words: str) -> 
     curve = threshold(at, [1.0, 10.0, 100.0], [1, 1], [0, 0], log=True)
     assert "stroke-dasharray" not in curve.svg
     ((left, right),) = [(a, b) for said, a, b, _ in texts(curve) if said == words]
-    assert left == histograms.LEFT if at == 0 else right == pytest.approx(histograms.RIGHT)
+    assert left == axes.LEFT if at == 0 else right == pytest.approx(axes.RIGHT)
 
 
 def test_one_bin_fills_the_field() -> None:
     ((box,),) = bars(split([2.0, 3.0], kept=[7]))
-    assert box[0] == histograms.LEFT and box[3] == histograms.BOTTOM - histograms.TOP
-    assert 0.98 < box[2] / (histograms.RIGHT - histograms.LEFT) <= 1
+    assert box[0] == axes.LEFT and box[3] == axes.BOTTOM - axes.TOP
+    assert 0.98 < box[2] / (axes.RIGHT - axes.LEFT) <= 1
 
 
 @pytest.mark.parametrize(("edges", "counts"), [([], []), ([1.0], []), ([0.0, 1.0], [0])])

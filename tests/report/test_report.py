@@ -215,8 +215,8 @@ def test_scores_of_another_shape_or_format_are_refused(tmp_path: Path) -> None:
     write(run / "scores.json", {"format": 1, "scores": [{"value": 1}]})
     with pytest.raises(RunError, match="not as `muybridge evaluate` writes it"):
         write_report([run])
-    write(run / "scores.json", {"format": 2})
-    with pytest.raises(RunError, match="format 2"):
+    write(run / "scores.json", {"format": 3})
+    with pytest.raises(RunError, match="format 3"):
         write_report([run])
 
 

@@ -18,10 +18,10 @@ _LATEX = {
     "`": r"\textasciigrave{}", "×": r"$\times$", "±": r"$\pm$", "−": "$-$", "·": r"$\cdot$",
     "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\to$", "²": "$^2$", "³": "$^3$", "°": r"$^\circ$",
     "µ": r"$\mu$", "–": "--", "—": "---", "…": r"\dots{}", "’": "'", "‘": "`", "“": "``",
-    "”": "''", "\u00a0": "~",
+    "”": "''",
 }  # fmt: skip
 # A number standing alone: its minus sign is no hyphen, its power of ten is written as one.
-_NUMBER = re.compile(r"(?<![\w.,-])(-?)(\d[\d,]*(?:\.\d+)?)(?:e([+-]?\d+))?(?![\w.]*\w)")
+_NUMBER = re.compile(r"(?<![\w.,-])(-?)([0-9][0-9,]*(?:\.[0-9]+)?)(?:e([+-]?[0-9]+))?(?![\w.]*\w)")
 
 
 @dataclass(frozen=True)
