@@ -6,6 +6,7 @@ The stage's surroundings are of weak colour, so hue and saturation alone tell wh
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from ..core.video import Frames
 from ..data.shapes import AREAS, BELOW
 from ..data.stage import COLOURS, SHAPES, coverage
 
+Array = npt.NDArray[np.floating[Any]]
 Exact = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
 
@@ -160,7 +162,8 @@ def _continued(phases: Exact, order: int) -> Exact:
 
 
 def _overlap(masks: Masks, ideals: Masks) -> Exact:
-    return (masks & ideals).sum((1, 2)) / np.maximum((masks | ideals).sum((1, 2)), 1)
+    union = np.maximum((masks | ideals).sum((1, 2)), 1)
+    return np.asarray((masks & ideals).sum((1, 2)) / union, np.float64)
 
 
 def _ideal(shape: str, masks: Masks, centres: Exact, angles: Exact) -> Masks:
@@ -183,12 +186,10 @@ def _phases(masks: Masks, centres: Exact, order: int) -> Exact:
     power = place = x + np.complex64(1j) * y
     for _ in range(order - 1):
         power = power * place
-    return np.angle(np.einsum("nyx,nyx->n", masks, power)).astype(np.float64)
+    return np.asarray(np.angle(np.einsum("nyx,nyx->n", masks, power)), np.float64)
 
 
-def _from_centres(
-    centres: Exact, size: tuple[int, int]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _from_centres(centres: Exact, size: tuple[int, int]) -> tuple[Array, Array]:
     """Pixel centres from each centre, in picture heights: x (n, 1, width) and y (n, height, 1)."""
     at = centres.astype(np.float32)
     x = (np.arange(size[1], dtype=np.float32) + 0.5) / size[0]
