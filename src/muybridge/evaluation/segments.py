@@ -92,6 +92,29 @@ def centre_and_box(mask: Masks) -> tuple[Exact, Exact]:
     return centre / height, box / height
 
 
+def windows(masks: Masks, centres: Exact, box: Exact) -> tuple[Masks, Exact]:
+    """Small pictures with the things in their middle: shapes and angles are found faster in them.
+
+    Args:
+        masks: (n, height, width).
+        centres: (n, 2) in picture heights, as `centre_and_box` gives them.
+        box: (n, 4) likewise.
+
+    Returns:
+        (n, side, side), and the centres (n, 2) in sides of a window.
+    """
+    height = masks.shape[1]
+    pixels = np.rint(box * height).astype(int)
+    side = int((pixels[:, 2:] - pixels[:, :2]).max(initial=1)) + 4
+    corner = (pixels[:, 2:] + pixels[:, :2] - side) // 2
+    found = np.zeros((len(masks), side, side), np.bool_)
+    for window, mask, (left, top), (x0, y0, x1, y1) in zip(
+        found, masks, corner, pixels, strict=True
+    ):
+        window[y0 - top : y1 - top, x0 - left : x1 - left] = mask[y0:y1, x0:x1]
+    return found, (centres * height - corner) / side
+
+
 def likeness(masks: Masks, centres: Exact) -> Exact:
     """How well each shape, upright or turned, overlaps masks when given their area and centre.
 

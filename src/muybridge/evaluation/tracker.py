@@ -70,19 +70,20 @@ def _follow(frames: Frames, colour: str | None, masks: Masks, times: Exact) -> T
     position, box = np.full((count, 2), np.nan), np.full((count, 4), np.nan)
     for i in seen:
         position[i], box[i] = segments.centre_and_box(masks[i])
+    small, middles = segments.windows(masks[seen], position[seen], box[seen])
     likeness = np.full((count, len(SHAPES)), np.nan)
-    likeness[seen] = segments.likeness(masks[seen], position[seen])
+    likeness[seen] = segments.likeness(small, middles)
     radius, angle = np.full(count, np.nan), np.full(count, np.nan)
     visible, whole = area >= SMALLEST, np.zeros(count, np.bool_)
     found = Track(times, position, box, area, visible, whole, likeness, radius, angle)
     if len(seen) < 2:
         return found
-    whole |= visible if grows(found) else area > 0.92 * usual(area[visible])
+    whole |= visible if grows(found) else visible & (area > 0.92 * usual(area[visible]))
     shape = segments.shape_of(likeness[whole])
     if shape:
         radius[whole] = np.sqrt(area[whole] / AREAS[shape])
     if shape in segments.TURNS:
-        angle[whole] = segments.angles_of(shape, masks[whole], position[whole])
+        angle[whole] = segments.angles_of(shape, small[whole[seen]], middles[whole[seen]])
     elif shape == "ball" and still(position[whole]):
         angle[whole] = segments.angles_of_ball(frames[whole], masks[whole], position[whole])
     found = replace(found, colour=colour, shape=shape)
