@@ -64,13 +64,14 @@ def flights(times: Exact, down: Exact) -> Flights:
         side = min(near, key=lambda k: stray(frame, k), default=None)
         if side is not None:
             pieces[side] = np.sort(np.append(pieces[side], frame))
-    pieces = [
-        np.array([i for i in piece if stray(i, k) < STRAY], np.intp)
-        for k, piece in enumerate(pieces)
-    ]
-    if max(map(len, pieces)) < 4:
-        return nothing
-    gravity, starts = _shared_gravity(times, down, pieces)
+    for limit in (STRAY, STRAY / 2):
+        pieces = [
+            np.array([i for i in piece if stray(i, k) < limit], np.intp)
+            for k, piece in enumerate(pieces)
+        ]
+        if max(map(len, pieces)) < 4:
+            return nothing
+        gravity, starts = _shared_gravity(times, down, pieces)
     gains = []
     for k, frame in enumerate(landings):
         if min(len(pieces[k]), len(pieces[k + 1])) < 2:
@@ -88,7 +89,10 @@ def gain(before: float, after: float) -> float:
 
 
 def _landings(down: Exact) -> list[int]:
-    """Frames where the thing turns back up, by `DROP` at least, after coming down as much."""
+    """Frames where the thing turns back up, by `DROP` at least, after coming down as much.
+
+    At either end of the clip a pixel on the far side of a landing is enough.
+    """
     found: list[int] = []
     high = low = 0
     falling: bool | None = None
@@ -98,11 +102,13 @@ def _landings(down: Exact) -> list[int]:
         if down[i] <= down[high]:
             high = i
         if falling is not False and down[low] - down[i] > DROP:
-            if falling:
+            if falling or down[low] - down[0] > STRAY / 2:
                 found.append(low)
             falling, high = False, i
         elif falling is not True and down[i] - down[high] > DROP:
             falling, low = True, i
+    if falling and down[low] - down[-1] > STRAY / 2:
+        found.append(low)
     return found
 
 
