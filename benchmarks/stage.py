@@ -18,7 +18,7 @@ from torch import Tensor
 import muybridge as mb
 from muybridge.core import video
 from muybridge.data import stage
-from muybridge.evaluation.following import wilson
+from muybridge.evaluation.intervals import wilson
 from muybridge.evaluation.tracker import KEYS, following
 from muybridge.recipe import assemble
 

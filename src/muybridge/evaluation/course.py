@@ -54,7 +54,7 @@ def grows(course: Track) -> bool:
         return False
     size = even(course.times, np.sqrt(course.area))
     larger = abs(size.rate) * np.ptp(course.times) > 0.15 * np.sqrt(course.area.max())
-    return bool(larger and size.unevenness < 0.1 and course.likeness.max(1).min() > 0.75)
+    return bool(larger and size.unevenness < 0.1 and course.likeness.max(1).min() > 0.6)
 
 
 def motion_of(course: Track) -> str | None:

@@ -53,7 +53,7 @@ def flights(times: Exact, down: Exact) -> Flights:
         return nothing
     gravity, starts = _shared_gravity(times, down, pieces)
 
-    def stray(frame: int, piece: int) -> float:
+    def stray(frame: int | np.intp, piece: int) -> float:
         height, speed = starts[piece]
         time = times[frame]
         return float(abs(height + speed * time + gravity * time**2 / 2 - down[frame]))
@@ -64,13 +64,14 @@ def flights(times: Exact, down: Exact) -> Flights:
         side = min(near, key=lambda k: stray(frame, k), default=None)
         if side is not None:
             pieces[side] = np.sort(np.append(pieces[side], frame))
-    pieces = [
-        np.array([i for i in piece if stray(i, k) < STRAY], np.intp)
-        for k, piece in enumerate(pieces)
-    ]
-    if max(map(len, pieces)) < 4:
-        return nothing
-    gravity, starts = _shared_gravity(times, down, pieces)
+    for limit in (STRAY, STRAY / 2):
+        pieces = [
+            np.array([i for i in piece if stray(i, k) < limit], np.intp)
+            for k, piece in enumerate(pieces)
+        ]
+        if max(map(len, pieces)) < 4:
+            return nothing
+        gravity, starts = _shared_gravity(times, down, pieces)
     gains = []
     for k, frame in enumerate(landings):
         if min(len(pieces[k]), len(pieces[k + 1])) < 2:
@@ -78,13 +79,20 @@ def flights(times: Exact, down: Exact) -> Flights:
         (a, u), (b, v) = starts[k], starts[k + 1]
         meet = (b - a) / (u - v) if u != v else np.inf
         if abs(meet - times[frame]) < 1.5 * np.diff(times).max():
-            before, after = (u + gravity * meet) ** 2, (v + gravity * meet) ** 2
-            gains.append((after - before) / max(before, after))
+            gains.append(gain((u + gravity * meet) ** 2, (v + gravity * meet) ** 2))
     return Flights(gravity, np.array(gains))
 
 
+def gain(before: float, after: float) -> float:
+    """Of energy, as a share of the larger: -1 to 1, and the opposite where time runs backwards."""
+    return (after - before) / max(before, after)
+
+
 def _landings(down: Exact) -> list[int]:
-    """Frames where the thing turns back up, by `DROP` at least, after coming down as much."""
+    """Frames where the thing turns back up, by `DROP` at least, after coming down as much.
+
+    At either end of the clip a pixel on the far side of a landing is enough.
+    """
     found: list[int] = []
     high = low = 0
     falling: bool | None = None
@@ -94,11 +102,13 @@ def _landings(down: Exact) -> list[int]:
         if down[i] <= down[high]:
             high = i
         if falling is not False and down[low] - down[i] > DROP:
-            if falling:
+            if falling or down[low] - down[0] > STRAY / 2:
                 found.append(low)
             falling, high = False, i
         elif falling is not True and down[i] - down[high] > DROP:
             falling, low = True, i
+    if falling and down[low] - down[-1] > STRAY / 2:
+        found.append(low)
     return found
 
 
@@ -112,7 +122,7 @@ def _shared_gravity(times: Exact, down: Exact, pieces: list[Frames]) -> tuple[fl
         rows[part, 2 + 2 * k], places[part] = times[piece], down[piece]
         row += len(piece)
     answer = np.linalg.lstsq(rows, places, rcond=None)[0]
-    return float(answer[0]), answer[1:].reshape(-1, 2)
+    return float(answer[0]), np.asarray(answer[1:].reshape(-1, 2), np.float64)
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ def slide(times: Exact, across: Exact) -> Slide:
 @dataclass(frozen=True)
 class Even:
     """`rate` per second, and `unevenness`: root mean square distance from the even course, as a
-    share of the way.
+    share of the range of values.
     """
 
     rate: float
@@ -169,13 +179,13 @@ class Even:
 
 
 def even(times: Exact, values: Exact) -> Even:
-    """Even change of a value (least squares); NaN below 4 frames."""
-    if len(times) < 4:
+    """Even change of a value (least squares); NaN below 4 frames, or where it does not change."""
+    if len(times) < 4 or np.ptp(values) == 0:
         return Even(np.nan, np.nan)
     since = times - times.mean()
     rate = float(since @ values / (since @ since))
     off = float(np.std(values - rate * since))
-    return Even(rate, off / max(abs(rate) * float(np.ptp(times)), 1e-9))
+    return Even(rate, off / float(np.ptp(values)))
 
 
 @dataclass(frozen=True)

@@ -2,64 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from ..core.progress import track
-from ..core.video import to_uint8
+from ..core.video import Frames
 from ..data import stage
-from .intervals import wilson
-from .manifest import Score
-from .tracker import KEYS, following
+from .course import Track
+from .segments import Exact
+from .tracker import KEYS, judged, observe
 
 
-def scores(
-    generated: Tensor,
+def hits(
+    clips: Tensor | Iterable[Frames],
     captions: Sequence[str],
-    real: Tensor,
-    real_captions: Sequence[str],
     fps: float,
-    manifest: dict[str, Any],
-) -> list[Score]:
-    """Shares of clips with the colour, shape and motion their captions name; none where any caption
-    is not one of the stage's.
+    tracks: Sequence[tuple[Track, ...]] | None = None,
+) -> dict[str, Exact]:
+    """Whether clips show the words of their captions.
 
-    The same for the real clips is the tracker's own hit rate, and so the most that can be expected.
+    Of two things each word counts once, and is right only if it is right for both; they are told
+    apart by their colours.
+
+    Args:
+        clips: float (n, time, 3, height, width) in [-1, 1], or uint8 frames of each.
+        captions: (n,).
+        fps: frames per second of the clips.
+        tracks: what `observe` found in the clips, where that is known.
+
+    Returns:
+        "colour", "shape", "motion" and "all" of them at once: (n,) 1 or 0, NaN where the caption is
+        not one of the stage's.
     """
-    asked, true = [wanted(c) for c in captions], [wanted(c) for c in real_captions]
-    if not asked or not true or not all(asked) or not all(true):
-        return []
-    made = following(
-        [to_uint8(c) for c in track(generated, "tracker")], [a or {} for a in asked], fps
-    )
-    best = following([to_uint8(c) for c in real], [a or {} for a in true], fps)
-    found = []
-    for key in (*KEYS, "all"):
-        value, ceiling = made[key], best[key]
-        assert isinstance(value, float) and isinstance(ceiling, float)
-        found.append(
-            Score(
-                f"{key} as asked", 100 * value, "higher", manifest | {"tracker": 1}, unit="%",
-                interval=wilson(value, len(asked)), floor=100 * ceiling,
-                note="what a tracker finds in the clip; for real clips its own hit rate",
-            )
-        )  # fmt: skip
-    return found
+    right = {key: np.full(len(captions), np.nan) for key in (*KEYS, "all")}
+    seen = observe(clips, fps) if tracks is None else tracks
+    for i, (found, caption) in enumerate(zip(seen, captions, strict=True)):
+        asked = wanted(caption)
+        if asked is not None:
+            for key, hit in judged(found, asked).items():
+                right[key][i] = hit
+    return right
 
 
 def wanted(caption: str) -> Mapping[str, str] | None:
-    """The colour, shape and motion of a caption of the stage, or None."""
+    """What a caption of the stage asks for, or None for any other caption.
+
+    Returns:
+        `colour`, `shape` and `motion`; where it tells of two things, `colour2` and `shape2` too.
+    """
     return _captions().get(caption)
 
 
 @cache
-def _captions() -> dict[str, dict[str, str]]:
-    every = stage.combinations(held_out=False) + stage.combinations(held_out=True)
-    return {
-        stage.caption_of(*words, phrasing): dict(zip(KEYS, words, strict=True))
-        for words in every
-        for phrasing in range(len(stage.phrasings(words[2])))
-    }
+def _captions() -> dict[str, Mapping[str, str]]:
+    every = stage.combinations(False, tuple(stage.MOTIONS))
+    every += stage.combinations(True, tuple(stage.MOTIONS))
+    told: dict[str, Mapping[str, str]] = {}
+    for words in every:
+        seconds: list[tuple[str, str] | None] = [*stage.seconds_of(*words)]
+        for second in seconds or [None]:
+            asked = dict(zip(KEYS, words, strict=True))
+            if second is not None:
+                asked |= {"colour2": second[0], "shape2": second[1]}
+            for phrasing in range(len(stage.phrasings(words[2]))):
+                told[stage.caption_of(*words, phrasing, second)] = asked
+    return told

@@ -6,6 +6,7 @@ The stage's surroundings are of weak colour, so hue and saturation alone tell wh
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from ..core.video import Frames
 from ..data.shapes import AREAS, BELOW
 from ..data.stage import COLOURS, SHAPES, coverage
 
+Array = npt.NDArray[np.floating[Any]]
 Exact = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
 
@@ -90,6 +92,29 @@ def centre_and_box(mask: Masks) -> tuple[Exact, Exact]:
     return centre / height, box / height
 
 
+def windows(masks: Masks, centres: Exact, box: Exact) -> tuple[Masks, Exact]:
+    """Small pictures with the things in their middle: shapes and angles are found faster in them.
+
+    Args:
+        masks: (n, height, width).
+        centres: (n, 2) in picture heights, as `centre_and_box` gives them.
+        box: (n, 4) likewise.
+
+    Returns:
+        (n, side, side), and the centres (n, 2) in sides of a window.
+    """
+    height = masks.shape[1]
+    pixels = np.rint(box * height).astype(int)
+    side = int((pixels[:, 2:] - pixels[:, :2]).max(initial=1)) + 4
+    corner = (pixels[:, 2:] + pixels[:, :2] - side) // 2
+    found = np.zeros((len(masks), side, side), np.bool_)
+    for window, mask, (left, top), (x0, y0, x1, y1) in zip(
+        found, masks, corner, pixels, strict=True
+    ):
+        window[y0 - top : y1 - top, x0 - left : x1 - left] = mask[y0:y1, x0:x1]
+    return found, (centres * height - corner) / side
+
+
 def likeness(masks: Masks, centres: Exact) -> Exact:
     """How well each shape, upright or turned, overlaps masks when given their area and centre.
 
@@ -160,7 +185,8 @@ def _continued(phases: Exact, order: int) -> Exact:
 
 
 def _overlap(masks: Masks, ideals: Masks) -> Exact:
-    return (masks & ideals).sum((1, 2)) / np.maximum((masks | ideals).sum((1, 2)), 1)
+    union = np.maximum((masks | ideals).sum((1, 2)), 1)
+    return np.asarray((masks & ideals).sum((1, 2)) / union, np.float64)
 
 
 def _ideal(shape: str, masks: Masks, centres: Exact, angles: Exact) -> Masks:
@@ -183,12 +209,10 @@ def _phases(masks: Masks, centres: Exact, order: int) -> Exact:
     power = place = x + np.complex64(1j) * y
     for _ in range(order - 1):
         power = power * place
-    return np.angle(np.einsum("nyx,nyx->n", masks, power)).astype(np.float64)
+    return np.asarray(np.angle(np.einsum("nyx,nyx->n", masks, power)), np.float64)
 
 
-def _from_centres(
-    centres: Exact, size: tuple[int, int]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _from_centres(centres: Exact, size: tuple[int, int]) -> tuple[Array, Array]:
     """Pixel centres from each centre, in picture heights: x (n, 1, width) and y (n, height, 1)."""
     at = centres.astype(np.float32)
     x = (np.arange(size[1], dtype=np.float32) + 0.5) / size[0]

@@ -24,11 +24,14 @@ from .manifest import Score
 from .measured import Extractor, Gauge, Measured
 from .references import Missing
 from .scoring import OWN, Meaning
+from .tracker import KEYS, observe
 
 if TYPE_CHECKING:
     from .suite import Config, Ground
 
 Array = npt.NDArray[np.float64]
+
+TRACKER = 2  # raised when what it finds changes
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
@@ -254,13 +257,15 @@ def _stage(kit: Tools, ground: Ground) -> None:
     if not all(following.wanted(caption) for caption in ground.real.captions):
         return
     fps = ground.real.form.fps
-    for key in following.KEYS:
+    facts = {"tracker": TRACKER}
+    for key in (*KEYS, "all"):
         kit.meanings[f"{key} as asked"] = Meaning(
             "higher", "%", "what a tracker finds in the clip; for real clips its own hit rate",
-            {"tracker": following.VERSION}, share=True,
+            facts, share=True,
         )  # fmt: skip
-    for name, law in physics.LAWS.items():
-        kit.meanings[name] = Meaning(law.better, law.unit, law.note, {"tracker": following.VERSION})
+    for name, law in physics.MEASURES.items():
+        note = f"{law.catches}; for real clips the tracker's own error"
+        kit.meanings[name] = Meaning(law.better, law.unit, note, facts, share=law.unit == "%")
 
     def of(clips: ClipSet) -> Gauge | None:
         if not all(following.wanted(caption) for caption in clips.captions):
@@ -268,9 +273,10 @@ def _stage(kit: Tools, ground: Ground) -> None:
 
         def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
             asked = clips.captions[begin:end]
-            hits = following.hits(frames, asked, fps)
+            seen = observe(frames, fps)
+            hits = following.hits(frames, asked, fps, seen)
             words = {f"{key} as asked": rows for key, rows in hits.items()}
-            return words | physics.measures(frames, asked, fps)
+            return words | physics.measures(frames, asked, fps, seen)
 
         return gauge
 

@@ -16,7 +16,7 @@ from ..core.errors import MuybridgeError
 from ..core.video import Frames, to_uint8
 from ..data.shapes import AREAS, SHAPES
 from . import segments
-from .course import Track, grows, motion_of, still, usual
+from .course import Track, grows, motion_of, motion_together, still, together, usual
 from .segments import SMALLEST, Exact, Masks
 
 KEYS = ("colour", "shape", "motion")
@@ -70,23 +70,54 @@ def _follow(frames: Frames, colour: str | None, masks: Masks, times: Exact) -> T
     position, box = np.full((count, 2), np.nan), np.full((count, 4), np.nan)
     for i in seen:
         position[i], box[i] = segments.centre_and_box(masks[i])
+    small, middles = segments.windows(masks[seen], position[seen], box[seen])
     likeness = np.full((count, len(SHAPES)), np.nan)
-    likeness[seen] = segments.likeness(masks[seen], position[seen])
+    likeness[seen] = segments.likeness(small, middles)
     radius, angle = np.full(count, np.nan), np.full(count, np.nan)
     visible, whole = area >= SMALLEST, np.zeros(count, np.bool_)
     found = Track(times, position, box, area, visible, whole, likeness, radius, angle)
     if len(seen) < 2:
         return found
-    whole |= visible if grows(found) else area > 0.92 * usual(area[visible])
+    whole |= visible if grows(found) else visible & (area > 0.92 * usual(area[visible]))
     shape = segments.shape_of(likeness[whole])
     if shape:
         radius[whole] = np.sqrt(area[whole] / AREAS[shape])
     if shape in segments.TURNS:
-        angle[whole] = segments.angles_of(shape, masks[whole], position[whole])
+        angle[whole] = segments.angles_of(shape, small[whole[seen]], middles[whole[seen]])
     elif shape == "ball" and still(position[whole]):
         angle[whole] = segments.angles_of_ball(frames[whole], masks[whole], position[whole])
     found = replace(found, colour=colour, shape=shape)
     return replace(found, motion=motion_of(found))
+
+
+def judged(found: tuple[Track, ...], asked: Mapping[str, str]) -> dict[str, bool]:
+    """Which of the words asked for a clip shows, and whether it shows `all` of them.
+
+    Args:
+        found: the tracks of a clip.
+        asked: any of `colour`, `shape` and `motion`, and `colour2` and `shape2` of a second thing;
+            one left out is not judged.
+    """
+    two = "colour2" in asked or "shape2" in asked
+    things = together(found)[: 2 if two else 1]
+    orders = [things, things[::-1]] if two else [things]
+
+    def right(key: str, order: Sequence[Track]) -> list[bool]:
+        """Of each thing that is asked for, whether the word is right."""
+        names = [name for name in (key, f"{key}2") if asked.get(name)]
+        return [
+            len(order) > place and getattr(order[place], key) == asked[name]
+            for place, name in enumerate(names)
+        ]
+
+    best = max(orders, key=lambda order: (sum(right("colour", order)), sum(right("shape", order))))
+    hits = {key: all(right(key, best)) for key in ("colour", "shape") if asked.get(key)}
+    if asked.get("motion"):
+        hits["motion"] = motion_together(found) == asked["motion"]
+        # In a pair the first bounces; the caption says which that is.
+        if asked["motion"] == "pair":
+            hits["motion"] &= best[0].motion == "bounce"
+    return hits | {"all": all(hits.values())} if hits else {}
 
 
 def following(
@@ -96,7 +127,7 @@ def following(
 
     Args:
         clips: each (time, height, width, 3) uint8 RGB.
-        asked: for each clip, the wanted `colour`, `shape` and `motion`; one left out is not judged.
+        asked: for each clip the wanted words, as in `judged`.
         fps: frames per second.
 
     Returns:
@@ -113,11 +144,7 @@ def following(
     right = dict.fromkeys((*KEYS, "all"), 0)
     of = dict(right)
     for clip, wanted in zip(clips, asked, strict=True):
-        found = track(clip, fps)
-        hits = {key: getattr(found, key) == wanted[key] for key in KEYS if wanted.get(key)}
-        if not hits:
-            continue
-        for key, hit in (hits | {"all": all(hits.values())}).items():
+        for key, hit in judged(tracks(clip, fps), wanted).items():
             right[key] += hit
             of[key] += 1
     shares = {key: right[key] / of[key] for key in of if of[key]}
