@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +70,10 @@ def test_the_page_is_whole_by_itself_and_its_links_lead_somewhere(
 
 
 def test_no_text_of_the_file_is_markup(tmp_path: Path, judged: Any, page: Any) -> None:
-    clean = page(write_report([judged(tmp_path / "a")]))
     folder = edit(judged(tmp_path / "b"), lambda content: spoilt(content) | {"format": 2})
     shown = page(write_report([folder]))
     assert shown.handlers == []
-    assert [shown.tags.count(tag) for tag in ("script", "i")] == [1, clean.tags.count("i")]
+    assert shown.tags.count("script") == 1 and "<i>" not in shown.source
     assert "<script>alert" not in shown.source and shown.words.count("<script>alert(1)") > 100
 
 
@@ -261,19 +258,10 @@ def test_scores_stand_in_the_group_that_their_names_say() -> None:
     names = {
         "FID": "Distributions", "KVD": "Distributions", "motion distance": "Distributions",
         "distance to training clips": "Copying", "copies": "Copying",
-        "LPIPS": "Against ground truth", "time to first frame, p95": "Speed", "peak memory": "Speed", "warping error": "Over time",
-        "permanence": "Physics and occlusion", "shape followed": "What was asked for",
+        "LPIPS": "Against ground truth",
+        "time to first frame, p95": "Speed", "peak memory": "Speed",
+        "warping error": "Over time", "permanence": "Physics and occlusion",
+        "shape followed": "What was asked for",
         "something new": "Other measures",
     }  # fmt: skip
     assert {name: scores_table.group(name) for name in names} == names
-
-
-def test_the_script_can_be_parsed(tmp_path: Path, judged: Any) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node, which parses the page's script, is not installed")
-    source = write_report([judged(tmp_path / "a")]).read_text()
-    script = re.search(r"<script>(.*?)</script>", source, re.DOTALL)
-    assert script
-    (tmp_path / "page.js").write_text(script[1])
-    subprocess.run([node, "--check", str(tmp_path / "page.js")], check=True)
