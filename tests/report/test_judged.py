@@ -11,6 +11,7 @@ import pytest
 
 from muybridge.core.errors import RunError
 from muybridge.report import scores_table, write_report
+from muybridge.report.scores_file import Score
 
 EVIL = "<script>alert(1)</script>\"' onerror=alert(2) x='</textarea><i>"
 
@@ -195,17 +196,16 @@ def test_baselines_that_beat_the_run_are_marked_and_real_clips_are_not(
 
 
 def board(source: str) -> dict[str, list[str]]:
-    """The leaderboard's rows: what their cells say, by their names."""
-    body = source[source.index('class="board"') :]
-    rows = re.findall(r"<tr[^>]*><th scope=\"row\">(.*?)</th>(.*?)</tr>", body, re.DOTALL)
-    strip = re.compile(r"<[^>]*>")
+    """The leaderboard's rows by their names: what stands under the name, then each cell."""
+
+    def words(markup: str) -> str:
+        return " ".join(re.sub(r"<[^>]*>", " ", markup).split())
+
+    body = source[source.index('class="board"') : source.index("</table>")]
+    rows = re.findall(r'<th scope="row">(.*?)(<small>.*?)</th>(.*?)</tr>', body, re.DOTALL)
     return {
-        " ".join(strip.sub(" ", head).split()): [
-            " ".join(strip.sub(" ", cell).split())
-            for cell in re.findall(r"<td.*?</td>", rest, re.S)
-        ]
-        for head, rest in rows
-        if rest.count("<td") > 5
+        words(name): [words(under), *map(words, re.findall(r"<td.*?</td>", rest, re.DOTALL))]
+        for name, under, rest in rows
     }
 
 
@@ -217,7 +217,7 @@ def test_the_leaderboard_has_runs_folders_and_each_baseline_once(
         judged(tmp_path / "theirs", "folder", 0.93),
     ]  # fmt: skip
     shown = page(write_report(folders, tmp_path))
-    rows = board(shown.source[: shown.source.index("</table>")])
+    rows = board(shown.source)
     assert list(rows) == [  # by appearance distance
         "nearest training clip", "real held-out clips", "first frame held still", "theirs",
         "first", "second", "mean clip",
@@ -228,7 +228,9 @@ def test_the_leaderboard_has_runs_folders_and_each_baseline_once(
     assert "beats" not in rows["real held-out clips"][1]  # what is aimed at
     assert "beats" not in "".join(rows["second"])
     markdown = next(block for block in shown.blocks if "(best)" in block)
-    assert "| theirs | folder | 30.89 \\[26.79 to 34.99\\] (best) |" in markdown
+    head, _, _, first, *_ = (line.split(" | ") for line in markdown.split("\n"))
+    assert head[4] == "theirs" and first[0] == "| appearance distance, lower is better"
+    assert first[4] == r"30.89 \[26.79 to 34.99\] (best)"
 
 
 def test_a_baseline_made_otherwise_keeps_no_runs_from_being_compared(
@@ -236,7 +238,7 @@ def test_a_baseline_made_otherwise_keeps_no_runs_from_being_compared(
 ) -> None:
     folders = [judged(tmp_path / "first"), judged(tmp_path / "second", shift=1.1)]
     shown = page(write_report(folders, tmp_path))
-    rows = board(shown.source[: shown.source.index("</table>")])
+    rows = board(shown.source)
     assert any("not compared: frames" in cell for cell in rows["mean clip"])
     assert "the runs differ" not in shown.words
 
@@ -249,7 +251,7 @@ def test_baselines_of_one_name_that_differ_are_told_apart(
 
     folders = [judged(tmp_path / "first"), edit(judged(tmp_path / "second"), worsen)]
     shown = page(write_report(folders, tmp_path))
-    rows = board(shown.source[: shown.source.index("</table>")])
+    rows = board(shown.source)
     assert {"first frame held still (beside first)", "first frame held still (beside second)",
             "nearest training clip"} <= set(rows)  # fmt: skip
 
@@ -265,3 +267,23 @@ def test_scores_stand_in_the_group_that_their_names_say() -> None:
         "something new": "Other measures",
     }  # fmt: skip
     assert {name: scores_table.group(name) for name in names} == names
+
+
+def test_the_first_scores_are_of_all_kinds() -> None:
+    names = ["FID", "FVD", "KID", "recall", "PSNR", "flicker", "peak memory"]
+    scores = [Score(name, 1.0) for name in names] + [Score("copies", None)]
+    assert [score.name for score in scores_table.leading(scores, 5)] == [
+        "FID", "FVD", "PSNR", "flicker", "peak memory",
+    ]  # fmt: skip
+    assert [score.name for score in scores_table.leading(scores, 99)] == names
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [((0.5, 1.5), "in the interval"), ((1.5, 2.5), "outside the interval"), (None, "")],
+)
+def test_a_target_is_met_or_not_only_where_there_is_an_interval(
+    ends: tuple[float, float] | None, words: str
+) -> None:
+    said = scores_table.verdict(Score("ratio", 1.0, ends, better="near", target=1.0))
+    assert said.endswith(words) and bool(said) == bool(words)
