@@ -12,7 +12,7 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders, or folders of clips that were evaluated; several make a leaderboard.",
+            help="Run folders, or folders that were evaluated; several make a leaderboard.",
             show_default=False,
         ),
     ],
