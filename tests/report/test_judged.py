@@ -43,6 +43,7 @@ def test_every_part_of_the_file_is_on_the_page(tmp_path: Path, judged: Any, page
         "Warning 24 real clips are few", "holiday 3.mp4 (broken after 0.4 s)",
         "Not measured: FID, FVD", "the network i3d_torchscript.pt is not here", "6726825d0af5",
         "first frame held still", "the ceiling", "Against second", "-6.1 to -1.2", "0.004",
+        "0.008 corrected", "paired, by clips", "verdicts go by p corrected",
         "not told apart", "had other clips been made and drawn", "Wang 2004, Gaussian window of 11",
         "nearest to 1 is best", "29.11 to 37.31", "step-00000670",
     ):  # fmt: skip

@@ -103,11 +103,14 @@ def of_comparison(comparison: Comparison, name: str) -> Table:
             "" if row.difference is None else figure(row.difference),
             between(row.interval),
             chance(row.p),
+            chance(row.corrected),
             row.verdict,
         )
         for row in comparison.rows
     )
-    heads = ("score", name, comparison.against, "difference", "interval", "p", "verdict")
+    heads = (
+        "score", name, comparison.against, "difference", "interval", "p", "p corrected", "verdict"
+    )  # fmt: skip
     return Table(f"{name} against {comparison.against}", heads, rows)
 
 
