@@ -11,7 +11,10 @@ import typer
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders; several make a leaderboard.", show_default=False),
+        typer.Argument(
+            help="Run folders, or folders that were evaluated; several make a leaderboard.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; RUN/report.html when left out.")

@@ -14,6 +14,7 @@ from .tables import Table
 from .values import between, figure
 
 ABSENT = "absent"
+WIDEST = 8  # scores beside one another in a table to copy
 
 
 @dataclass(frozen=True)
@@ -119,19 +120,29 @@ def reasons(table: Sequence[Column]) -> dict[Difference, list[str]]:
 
 
 def copy(rows: Sequence[Entry], table: Sequence[Column], placed: Sequence[int]) -> Table:
-    """The leaderboard as a table to copy; `placed` is the order of its rows."""
-    lines = []
-    for number in placed:
-        cells = []
-        for column in table:
-            score = column.scores[number]
-            value = figure(score.value, score.unit) if score else ""
-            ends = between(score.interval) if score else ""
-            best = " (best)" if number in column.best else ""
-            cells.append(f"{value} [{ends}]{best}" if ends else f"{value}{best}")
-        lines.append((rows[number].name, rows[number].kind, *cells))
+    """The leaderboard as a table to copy; `placed` is the order of its rows.
+
+    With more scores than fit beside one another, the scores are its rows.
+    """
     heads = [f"{column.name}, {better(column.first)}".removesuffix(", ") for column in table]
-    return Table("Leaderboard", ("name", "kind", *heads), tuple(lines))
+    lines = [
+        [rows[number].name, rows[number].kind, *(_words(column, number) for column in table)]
+        for number in placed
+    ]
+    lines = [["name", "kind", *heads], *lines]
+    if len(table) > WIDEST:
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    head, *body = map(tuple, lines)
+    return Table("Leaderboard", head, tuple(body))
+
+
+def _words(column: Column, number: int) -> str:
+    score = column.scores[number]
+    if score is None:
+        return ""
+    value, ends = figure(score.value, score.unit), between(score.interval)
+    best = " (best)" if number in column.best else ""
+    return f"{value} [{ends}]{best}" if ends else f"{value}{best}"
 
 
 def differing(first: Score, second: Score) -> tuple[str, str, str] | None:

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,11 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
 
 def template(name: str) -> Any:
     """A template of this folder; what it is given is never markup unless it says so itself."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
@@ -134,7 +140,7 @@ def template(name: str) -> Any:
         "dict": dict,
         "hash": lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode(),
     }
-    return environment.get_template(name)
+    return environment
 
 
 def _section(subject: Subject, name: str, place: int) -> Section:

@@ -93,15 +93,20 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A score of both sides of a comparison; `verdict` is of the first side."""
+    """A score of both sides of a comparison; `verdict` is of the first side.
+
+    `corrected` is `p` corrected for the number of measures compared, where the verdict goes by it.
+    """
 
     name: str
     values: Numbers
     difference: float | None
     interval: tuple[float, float] | None
     p: float | None
+    corrected: float | None
     verdict: str
     better: str
+    method: str
 
 
 @dataclass(frozen=True)
@@ -246,8 +251,10 @@ def _comparison(entry: Mapping[str, Any]) -> Comparison:
             difference=number(row.get("difference")),
             interval=_interval(row),
             p=number(row.get("p")),
+            corrected=number(row.get("p_corrected")),
             verdict=_text(row, "verdict"),
             better=_text(row, "better"),
+            method=_text(row, "method"),
         )
         for row in _list(entry, "rows")
     )

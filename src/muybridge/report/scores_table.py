@@ -103,11 +103,14 @@ def of_comparison(comparison: Comparison, name: str) -> Table:
             "" if row.difference is None else figure(row.difference),
             between(row.interval),
             chance(row.p),
+            chance(row.corrected),
             row.verdict,
         )
         for row in comparison.rows
     )
-    heads = ("score", name, comparison.against, "difference", "interval", "p", "verdict")
+    heads = (
+        "score", name, comparison.against, "difference", "interval", "p", "p corrected", "verdict"
+    )  # fmt: skip
     return Table(f"{name} against {comparison.against}", heads, rows)
 
 
@@ -131,10 +134,11 @@ def named(scores: Sequence[Score], name: str) -> Score | None:
 
 
 def leading(scores: Sequence[Score], most: int) -> list[Score]:
-    """The scores to be seen first: in turn one of each group, of those that have a value."""
+    """The scores to be seen first, group by group; of each group the first ones, in turn."""
     groups = [members for _, members in grouped([s for s in scores if s.value is not None])]
     turns = range(max(map(len, groups), default=0))
-    return [members[turn] for turn in turns for members in groups if turn < len(members)][:most]
+    chosen = [(turn, place) for turn in turns for place, m in enumerate(groups) if turn < len(m)]
+    return [groups[place][turn] for place, turn in sorted((p, t) for t, p in chosen[:most])]
 
 
 def chance(p: float | None) -> str:
@@ -157,7 +161,9 @@ def verdict(score: Score) -> str:
     if value is None:
         return ""
     if score.better == "near" and score.target is not None:
-        met = ends is not None and ends[0] <= score.target <= ends[1]
+        if ends is None:
+            return ""
+        met = ends[0] <= score.target <= ends[1]
         return "the target lies in the interval" if met else "the target lies outside the interval"
     if floor is None or score.better not in ("lower", "higher"):
         return ""
