@@ -12,7 +12,7 @@ from muybridge.data.shapes import BELOW, PERIODS, SHAPES, touching
 
 FINE = 2000
 seeds = st.integers(0, 2**31)
-aspects = st.sampled_from([0.5, 2 / 3, 1.0, 1.75, 2.5])
+aspects = st.sampled_from([0.125, 0.5, 2 / 3, 1.0, 1.75, 10.0])
 lengths = st.sampled_from([0.5, 2.0, 5.0])
 shape = st.sampled_from(list(SHAPES))
 alike = st.tuples(shape, shape)
@@ -175,7 +175,7 @@ def test_turns_are_either_way() -> None:
 
 
 @settings(max_examples=50)
-@given(seeds, alike, aspects)
+@given(seeds, alike, st.sampled_from([0.5, 1.0, 1.75]))
 def test_a_pair_is_a_bounce_and_a_slide_that_can_be_seen(
     seed: int, shapes: tuple[str, str], aspect: float
 ) -> None:

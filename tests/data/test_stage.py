@@ -436,6 +436,7 @@ def test_a_stage_of_before_motions_could_be_chosen_is_gone_on_with(tmp_path: Pat
         ({"count": 0}, "count is 0"),
         ({"size": (16, 64)}, "size is 16x64"),
         ({"size": (65, 64)}, "size is 65x64"),
+        ({"size": (400, 32)}, "size is 400x32"),
         ({"fps": 0}, "fps is 0"),
         ({"seconds": -1}, "seconds is -1"),
         ({"seconds": 0.01}, "no frame"),
