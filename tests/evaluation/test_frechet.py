@@ -116,6 +116,14 @@ def test_fewer_clips_than_features(seed: int, n: int, m: int, size: int) -> None
     assert frechet(first, moments(second)) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_moments_of_many_parts_and_fewer_clips_than_features(offset: float) -> None:
+    random = np.random.default_rng(9)
+    first, second = random.normal(size=(60, 80)) + offset, random.normal(size=(150, 80)) + offset
+    found = frechet(moments(*np.split(first, 60)), moments(*np.split(second, 30)))
+    assert found == pytest.approx(frechet(first, second), rel=1e-9)
+
+
 def degenerate(kind: str) -> tuple[Array, Array]:
     random = np.random.default_rng(8)
     first, second = random.normal(size=(12, 5)), 1.5 * random.normal(size=(10, 5)) + 0.2

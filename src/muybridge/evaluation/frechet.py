@@ -182,9 +182,8 @@ class _Side:
             return np.asarray(np.linalg.qr(self.rows, mode="r")) if tall else self.rows
         assert self.given is not None
         values, vectors = np.linalg.eigh(self.given)
-        # n rows span at most n - 1 directions: what the others hold is rounding.
+        # Below this is rounding, whose root would be a hundred-millionth, not nothing.
         kept = values > len(values) * _EPS * max(values[-1], 0.0)
-        kept[: max(0, len(values) - self.count + 1)] = False
         return np.asarray(np.sqrt(values[kept])[:, None] * vectors[:, kept].T)
 
 
