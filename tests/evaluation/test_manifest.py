@@ -1,28 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from muybridge.core.errors import MuybridgeError
-from muybridge.evaluation.manifest import Score, comparable, differing
-
-VALUES = st.none() | st.integers(0, 2) | st.lists(st.integers(0, 2), max_size=2)
-MANIFESTS = st.dictionaries(
-    st.sampled_from(["frames", "fps", "split", "seed", "run", "run_sampling", "checkpoint"]), VALUES
-)
-
-
-@given(MANIFESTS, MANIFESTS)
-def test_fields_differ_where_values_do(first: dict[str, Any], second: dict[str, Any]) -> None:
-    judged = {"frames", "fps", "split", "seed"}
-    expected = [name for name in sorted(judged) if first.get(name) != second.get(name)]
-    assert differing(first, second) == expected
-    assert differing(second, first) == expected
-    assert differing(first, first) == []
+from muybridge.evaluation.manifest import Score, comparable, unlike
 
 
 def score(name: str = "motion distance", value: float = 1.0, **manifest: Any) -> Score:
@@ -39,7 +24,10 @@ def test_numbers_made_otherwise_are_refused_with_all_that_differs() -> None:
     with pytest.raises(MuybridgeError) as caught:
         comparable(one, other)
     message = caught.value.message
-    for told in ("motion distance", "frames is 16 and 24", "size is [64, 64] and None", "'test'"):
+    for told in (
+        "motion distance", "frames is 16 and 24", "size is [64, 64] and absent",
+        "split is absent and test",
+    ):  # fmt: skip
         assert told in message
     assert "fps" not in message
     assert caught.value.hint
@@ -52,13 +40,35 @@ def test_different_measures_are_refused() -> None:
     assert "appearance distance" in caught.value.message
 
 
+def test_fields_within_fields_are_named() -> None:
+    one, other = (score(resize={"filter": kind, "size": 224}) for kind in ("area", "cubic"))
+    with pytest.raises(MuybridgeError, match=r"resize\.filter is area and cubic"):
+        comparable(one, other)
+
+
+def test_scores_that_are_read_otherwise_are_refused() -> None:
+    one = score(frames=16)
+    for other in (replace(one, better="near", target=2.0), replace(one, unit="%")):
+        with pytest.raises(MuybridgeError):
+            comparable(one, other)
+    assert unlike(one, replace(one, better="near", target=2.0)) == [
+        ("better", "lower", "near"), ("target", "null", "2"),
+    ]  # fmt: skip
+
+
+def test_without_a_manifest_nothing_is_compared() -> None:
+    with pytest.raises(MuybridgeError, match="no manifest"):
+        comparable(score(), score())
+
+
 def test_a_score_goes_to_json_whole() -> None:
     made = Score(
         "copies", 3.5, "near", {"frames": 16}, interval=(1.0, 4.0), floor=2.0, target=0.0, unit="%",
-        note="a note",
+        note="a note", interval_of="other clips", values=(3.0, 4.0),
     )  # fmt: skip
     plain = json.loads(json.dumps(made.as_json()))
     assert plain == {
         "name": "copies", "value": 3.5, "better": "near", "manifest": {"frames": 16},
         "interval": [1.0, 4.0], "floor": 2.0, "target": 0.0, "unit": "%", "note": "a note",
+        "interval_of": "other clips", "values": [3.0, 4.0],
     }  # fmt: skip

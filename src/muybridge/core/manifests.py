@@ -28,10 +28,10 @@ def judged(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Names of the fields in which two manifests differ; one that only one has differs too."""
     one, other = judged(first), judged(second)
-    return sorted(n for n in one.keys() | other.keys() if value(one, n) != value(other, n))
+    return sorted(n for n in one.keys() | other.keys() if as_text(one, n) != as_text(other, n))
 
 
-def value(fields: Mapping[str, Any], name: str) -> str:
+def as_text(fields: Mapping[str, Any], name: str) -> str:
     """A field of `judged` as text, the same for values that are alike and for no others."""
     if name not in fields:
         return ABSENT

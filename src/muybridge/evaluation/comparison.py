@@ -8,7 +8,6 @@ are each measure's own, without that correction: one may leave zero out and be "
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -210,25 +209,27 @@ def _reasons(score: Score, other: Score) -> list[Refused]:
 
 
 def _difference(score: Score, other: Score, owners: Owners, seed: int) -> Difference:
+    values = score.value, other.value
+    bare = Difference(score.name, values, score.better, values[0] - values[1], None, None)
+    if score.better == "near" and score.target is None:
+        return replace(bare, method="near to no target")
     pair = _pairs(score, other)
     if pair is not None:
-        return _paired(score, other, *pair, owners, seed)
+        return _paired(bare, score.target, *pair, owners, seed)
     ends = _nearness(score), _nearness(other)
-    difference = ends[0][0] - ends[1][0]
-    row = Difference(
-        score.name, (score.value, other.value), score.better, difference, None, None,
-    )  # fmt: skip
+    bare = replace(bare, difference=ends[0][0] - ends[1][0])
     if ends[0][1] is None or ends[1][1] is None:
-        return row
+        return replace(bare, method="no intervals")
     # An interval of each, combined on the side on which each matters.
     (low, high), (other_low, other_high) = ends[0][1], ends[1][1]
     below = float(np.hypot(ends[0][0] - low, other_high - ends[1][0]))
     above = float(np.hypot(high - ends[0][0], ends[1][0] - other_low))
+    difference = bare.difference
     toward = below if difference > 0 else above
     z = _NORMAL * abs(difference) / toward if toward else (np.inf if difference else 0.0)
     p = student.two_sided(z, 1e7) if np.isfinite(z) else 0.0
     interval = difference - below, difference + above
-    return replace(row, interval=interval, p=p, method="two intervals, as if independent")
+    return replace(bare, interval=interval, p=p, method="two intervals, as if independent")
 
 
 def _nearness(score: Score) -> tuple[float, tuple[float, float] | None]:
@@ -257,30 +258,22 @@ def _pairs(score: Score, other: Score) -> tuple[Array, Array] | None:
 
 
 def _paired(
-    score: Score, other: Score, first: Array, second: Array, owners: Owners, seed: int
+    bare: Difference, target: float | None, first: Array, second: Array, owners: Owners, seed: int
 ) -> Difference:
     """Of clips that both systems have a value of."""
-    target = score.target if score.better == "near" else None
     kept = np.flatnonzero(np.isfinite(first) & np.isfinite(second))
     x, y = first[kept], second[kept]
     owner = jackknife.numbered(owners, len(first))[kept]
     if len(np.unique(owner)) < 2:
-        return Difference(
-            score.name, (score.value, other.value), score.better, score.value - other.value, None,
-            None, method="too few clips that both have",
-        )  # fmt: skip
-    if target is None:
-        each = x - y
-    else:
+        return replace(bare, method="too few clips that both have a value of")
+    each = x - y
+    if bare.better == "near" and target is not None:
         each = np.sign(x.mean() - target) * (x - target) - np.sign(y.mean() - target) * (y - target)
-    mean = intervals.mean_of(each, list(owner))
+    mean = intervals.mean_of(each, owner)
     interval, _ = _by_t(mean.value, mean.error, mean.freedom)
-    p = _change_places(x, y, owner, target, seed)
+    p = _change_places(x, y, owner, target if bare.better == "near" else None, seed)
     method = f"paired, {len(kept)} clips"
-    return Difference(
-        score.name, (score.value, other.value), score.better, mean.value, interval, p,
-        method=method,
-    )  # fmt: skip
+    return replace(bare, difference=mean.value, interval=interval, p=p, method=method)
 
 
 def _by_t(value: float, error: float, freedom: float) -> tuple[tuple[float, float], float]:
@@ -297,11 +290,11 @@ def _change_places(
 
     All ways where they are no more than are drawn; else drawn ones, and the one found among them.
     """
-    numbers = np.unique(owner, return_inverse=True)[1]
+    numbers = jackknife.numbered(owner, len(owner))
     parts = np.bincount(numbers, x - y) / (2 * len(x))
     count = len(parts)
     if 2**count <= _FLIPS:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=count)))
+        signs = 1.0 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
     else:
         random = np.random.Generator(np.random.PCG64(seed))
         signs = np.where(random.random((_FLIPS, count)) < 0.5, -1.0, 1.0)

@@ -46,10 +46,7 @@ class Mean:
 def mean_of(values: npt.ArrayLike, owners: Owners = None) -> Mean:
     """Mean of clips with a standard error that is robust to clips of one owner being alike.
 
-    With weights w (an owner's share of the clips) and owners' means u, the error is from the sums
-    w (u - mean), each over the share of its variance that is left after the mean is taken off; the
-    degrees of freedom are Satterthwaite's, both for owners whose means vary alike (Bell and
-    McCaffrey 2002).
+    The error is from what each owner adds to the mean; see `jackknife.spread`.
 
     Args:
         values: one number a clip, (n,).
@@ -66,25 +63,12 @@ def mean_of(values: npt.ArrayLike, owners: Owners = None) -> Mean:
     count = int(index.max()) + 1 if len(x) else 0
     if count < 2:
         raise ValueError(f"an interval needs two or more owners of clips, not {count}")
-    size = np.bincount(index)
-    weight = size / len(x)
     value = float(x.mean())
     sums = np.bincount(index, x - value) / len(x)
-    left = 1 - 2 * weight + np.square(weight).sum()
-    error = float(np.sqrt((np.square(sums) / left).sum()))
-    spread = float(np.square(sums).sum())
-    slant = float((sums**3).sum()) / spread**1.5 if spread > 0 else 0.0
-    return Mean(value, error, slant, _freedom(weight, left), count)
-
-
-def _freedom(weight: Array, left: Array) -> float:
-    if np.ptp(weight) == 0:
-        return float(len(weight) - 1)
-    # Trace(M)^2 / trace(M M) of the quadratic form that the squared error is of owners' means.
-    products = np.square(weight).sum() - np.add.outer(weight, weight)
-    np.fill_diagonal(products, left)
-    products *= np.outer(weight, weight) / np.sqrt(np.outer(left, left))
-    return max(1.0, float(np.trace(products) ** 2 / np.square(products).sum()))
+    variance, freedom = jackknife.spread(sums, np.bincount(index) / len(x))
+    squares = float(np.square(sums).sum())
+    slant = float((sums**3).sum()) / squares**1.5 if squares > 0 else 0.0
+    return Mean(value, variance**0.5, slant, freedom, count)
 
 
 def mean_interval(values: npt.ArrayLike, owners: Owners = None) -> tuple[float, float]:
@@ -160,7 +144,8 @@ def share_interval(
 def _wilson(share: float, count: float, z: float) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Without hits the lower end is 0 but for rounding, and the upper one 1 where all hit.
+    return middle - half if share > 0 else 0.0, middle + half if share < 1 else 1.0
 
 
 @dataclass(frozen=True)
@@ -173,8 +158,8 @@ class Estimate:
         error: standard error of `value`.
         freedom: degrees of freedom of `error`.
         bias: by how much that average is above what ever more clips would come to, to first
-            order (one over the number of clips). Of a Frechet distance of fewer clips than features
-            it is far too small: use `frechet.extrapolated`.
+            order (one over the number of clips). Of a Frechet distance of no more clips than
+            features it is not to be trusted: use `frechet.extrapolated`.
     """
 
     value: float
@@ -234,8 +219,8 @@ def statistic_interval(
         jackknife.side(len(real), owners_real, groups, seed + 1),
     )
     found = jackknife.variance(lambda kept: statistic(generated[kept[0]], real[kept[1]]), sides)
-    clips = min(len(generated), len(real))
-    interval = _bounds(found.value, found.error, found.freedom, kind, clips)
+    owners = min(side.owners for side in sides)
+    interval = _bounds(found.value, found.error, found.freedom, kind, owners)
     return Estimate(found.value, interval, found.error, found.freedom, found.bias)
 
 
@@ -245,13 +230,13 @@ _TURN = {"distance": 1.0, "signed": 2.0}
 
 
 def _bounds(
-    value: float, error: float, freedom: float, kind: Kind, clips: int
+    value: float, error: float, freedom: float, kind: Kind, owners: int
 ) -> tuple[float, float]:
     t = student.quantile(round(freedom, 2))
     if kind == "share":
-        # As if of as many independent clips as would have this error; of all where it has none.
+        # As if of as many independent clips as would have this error; owners where it has none.
         worth = value * (1 - value) / error**2 if error else 0.0
-        return _wilson(value, max(worth, 1.0) if 0 < value < 1 and worth else clips, t)
+        return _wilson(value, max(worth, 1.0) if 0 < value < 1 and worth else owners, t)
     if not error:
         return value, value
     # Between a symmetric interval near zero and one of the logarithm far from it.

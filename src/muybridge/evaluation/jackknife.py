@@ -15,7 +15,7 @@ Index = npt.NDArray[np.int64]
 # How much of the second-order part of the variance, which a jackknife counts twice, is taken off.
 # All of it would be right on average. By simulation it makes intervals too short where the error is
 # itself uncertain, of skewed and heavy-tailed features; with this much they cover.
-_TAKEN_OFF = 0.6
+_TAKEN_OFF = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,18 @@ class Side:
     Attributes:
         group: of each clip, 0 to `groups` - 1, (n,).
         groups: how many.
+        owners: how many.
     """
 
     group: Index
     groups: int
+    owners: int
 
     def without(self, *left_out: int) -> Index:
         """Indices of the clips that are kept."""
-        return np.flatnonzero(~np.isin(self.group, left_out))
+        kept = np.ones(self.groups, bool)
+        kept[list(left_out)] = False
+        return np.flatnonzero(kept[self.group])
 
     @property
     def shares(self) -> Array:
@@ -83,21 +87,24 @@ def side(
     groups = min(groups, len(sizes))
     order = random.permutation(len(sizes))
     filled, home = np.zeros(groups), np.empty(len(sizes), np.int64)
+    if np.ptp(sizes) == 0:
+        home[order] = np.arange(len(sizes)) % groups
+        return Side(home[owner], groups, len(sizes))
     # Largest first, each into the emptiest group: sizes differ as little as can be had cheaply.
     for number in order[np.argsort(-sizes[order], kind="stable")]:
         home[number] = filled.argmin()
         filled[home[number]] += sizes[number]
-    return Side(home[owner], groups)
+    return Side(home[owner], groups, len(sizes))
 
 
 def variance(statistic: Callable[[list[Index]], float], sides: Sequence[Side]) -> Jackknife:
     """Leaves groups out in turn, on each side apart.
 
-    The variance is the sum over sides of that of pseudo-values, for groups of unlike sizes (Busing,
-    Meijer and van der Leeden 1999). A jackknife counts twice the part of the variance that comes of
-    pairs of clips (Efron and Stein 1981), which is most of it where generated and real clips are
-    distributed alike: that part is estimated from pairs of groups left out together, within a side
-    and across, and a share of it is taken off.
+    The variance is the sum over sides of that of what each group adds to the statistic (`spread`).
+    A jackknife counts twice the part of the variance that comes of pairs of clips (Efron and Stein
+    1981), which is most of it where generated and real clips are distributed alike: that part is
+    estimated from pairs of groups left out together, within a side and across, and a share of it is
+    taken off.
 
     Args:
         statistic: of the clips that are kept, given by index on each side.
@@ -112,19 +119,40 @@ def variance(statistic: Callable[[list[Index]], float], sides: Sequence[Side]) -
     single = [
         np.array([at({i: s.without(g)}) for g in range(s.groups)]) for i, s in enumerate(sides)
     ]
-    parts, biases = [], []
-    for s, found in zip(sides, single, strict=True):
-        shares = s.shares
-        pseudo = (value - (1 - shares) * found) / shares
-        centre = s.groups * value - ((1 - shares) * found).sum()
-        parts.append(float((np.square(pseudo - centre) * shares / (1 - shares)).mean()))
-        biases.append(float(value - centre))
+    added = [(1 - s.shares) * (value - found) for s, found in zip(sides, single, strict=True)]
+    spreads = [spread(a, s.shares) for a, s in zip(added, sides, strict=True)]
     twice = sum(_within(at, value, i, s, single[i]) for i, s in enumerate(sides))
     for i, k in combinations(range(len(sides)), 2):
         twice += _across(at, value, (i, k), (sides[i], sides[k]), (single[i], single[k]))
-    total = sum(parts)
+    total = sum(part for part, _ in spreads)
     once = total - _TAKEN_OFF * min(twice, total / 2)
-    return Jackknife(value, float(np.sqrt(once)), _freedom(parts, sides), sum(biases))
+    # Welch's and Satterthwaite's, of a sum of variances.
+    squares = sum(part * part / freedom for part, freedom in spreads)
+    freedom = total * total / squares if squares else sum(freedom for _, freedom in spreads)
+    return Jackknife(value, float(np.sqrt(once)), freedom, -float(sum(a.sum() for a in added)))
+
+
+def spread(added: Array, shares: Array) -> tuple[float, float]:
+    """Variance of a sum, and its degrees of freedom, from what each group or owner adds to it.
+
+    Each square is taken over the share of its variance that is left after the mean is taken off;
+    the degrees of freedom are Satterthwaite's. Both are for groups whose means vary alike (Bell
+    and McCaffrey 2002); of groups of one size they are the textbook's.
+
+    Args:
+        added: by each group: a mean's is its share times its own mean less the whole mean.
+        shares: of the clips, summing to 1.
+    """
+    added = added - shares * added.sum()
+    left = 1 - 2 * shares + np.square(shares).sum()
+    found = float((np.square(added) / left).sum())
+    if np.ptp(shares) == 0:
+        return found, float(len(shares) - 1)
+    # Trace(M)^2 / trace(M M) of the quadratic form that it is of the groups' means.
+    form = np.square(shares).sum() - np.add.outer(shares, shares)
+    np.fill_diagonal(form, left)
+    form *= np.outer(shares, shares) / np.sqrt(np.outer(left, left))
+    return found, max(1.0, float(np.trace(form) ** 2 / np.square(form).sum()))
 
 
 def _within(
@@ -135,8 +163,11 @@ def _within(
         return 0.0
     after = np.roll(np.arange(s.groups), -1)
     both = np.array([at({i: s.without(g, h)}) for g, h in enumerate(after)])
-    second = value - single - single[after] + both
-    return float(second.var(ddof=1)) * (s.groups - 1) ** 2 * (s.groups - 2) / (2 * s.groups)
+    # Weighted so that nothing is left of a mean over clips.
+    kept, kept_after = 1 - s.shares, 1 - s.shares[after]
+    second = value - kept * single - kept_after * single[after] + (kept + kept_after - 1) * both
+    factor = s.groups * (s.groups - 3) ** 2 / (2 * (s.groups - 1))
+    return float(second.var(ddof=1)) * factor
 
 
 def _across(
@@ -155,9 +186,3 @@ def _across(
     ]
     difference = value - single[0][first] - single[1][second] + np.array(both)
     return float(difference.var(ddof=1)) * (one.groups - 1) * (other.groups - 1)
-
-
-def _freedom(parts: Sequence[float], sides: Sequence[Side]) -> float:
-    """Welch's and Satterthwaite's degrees of freedom of a sum of variances."""
-    squares = sum(p * p / (s.groups - 1) for p, s in zip(parts, sides, strict=True))
-    return max(1.0, sum(parts) ** 2 / squares) if squares else 1.0

@@ -48,14 +48,14 @@ class Score:
 def fields(score: Score) -> dict[str, Any]:
     """All that must agree for a score to be compared: its manifest, and how it is to be read."""
     read = {"better": score.better, "target": score.target, "unit": score.unit}
-    return manifests.judged(score.manifest) | read
+    return manifests.judged(score.manifest | read)
 
 
 def unlike(first: Score, second: Score) -> list[tuple[str, str, str]]:
     """The fields in which two scores of one name differ, each with both values as text."""
     one, other = fields(first), fields(second)
     pairs = (
-        (name, manifests.value(one, name), manifests.value(other, name))
+        (name, manifests.as_text(one, name), manifests.as_text(other, name))
         for name in sorted(one.keys() | other.keys())
     )
     return [(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs]
