@@ -156,9 +156,9 @@ def _rounded(flow: Real, first: Picture, second: Picture) -> Real:
 
     A shift by whole pixels mixes no neighbours, and what stands still has a flow of 0.
     """
-    whole = np.asarray(np.rint(flow), np.float32)
-    here, there = np.float32(first), np.float32(second)
-    finer, coarser = (
-        cv2.blur(np.abs(warped(there, f) - here), (_AROUND, _AROUND)) for f in (flow, whole)
-    )
+    whole: Real = np.rint(flow)
+    here, there = first.astype(np.float32), second.astype(np.float32)
+    size = (_AROUND, _AROUND)
+    finer = cv2.blur(np.abs(warped(there, flow) - here), size)
+    coarser = cv2.blur(np.abs(warped(there, whole) - here), size)
     return np.asarray(np.where((coarser <= finer)[..., None], whole, flow))
