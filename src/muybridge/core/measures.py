@@ -1,9 +1,9 @@
 """Formulas that more than one part needs: likeness of pictures, for losses and for evaluation.
 
-Pictures are float tensors (..., 3, height, width) in [-1, 1], RGB; values are one a picture, (...).
-All are differentiable and computed in the pictures' own precision: evaluation passes float64. They
-are of pictures in [0, 1], which gives what uint8 pictures with a range of 255 give; that matters to
-the first factor of SSIM, which changes when all brightness is shifted.
+Pictures are float tensors (..., 3, height, width) in [-1, 1], RGB; values are (...), one a picture.
+All are differentiable, in the pictures' own precision: evaluation passes float64. SSIM is computed
+of pictures moved to [0, 1], since its first factor changes when all brightness is shifted: so it is
+what uint8 pictures with a range of 255 give.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def over_time(
         )
     judged = _judged(given, *generated.shape[:2])
     size = chunk or max(1, _PIXELS // (generated.shape[-2] * generated.shape[-1]))
-    places = judged.nonzero().split(size)
+    places = torch.split(judged.nonzero(), size)
     parts = []
     for clip, frame in (place.unbind(1) for place in places):
         made, true = generated[clip, frame], truth[clip, frame]

@@ -1,4 +1,4 @@
-"""How clips go on in time: what flow leaves unexplained, uneven motion, flicker, drift, cuts, freezes.
+"""How clips go on in time: what flow leaves unexplained, uneven motion, flicker, drift, cuts.
 
 Each measure is a function of clips, (n, time, 3, height, width) in [-1, 1], and gives one number a
 clip, float64 (n,). Those of flow take a `Motion` in its place, so that the flow of some clips is
@@ -10,18 +10,16 @@ and are to be near real footage's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .flow import Motion, Real, motion, warped
+from ..core.measures import luma
+from .flow import Mask, Motion, Real, motion, warped
 
 Array = npt.NDArray[np.float64]
 
-LUMA = np.array([0.299, 0.587, 0.114])
 # Mean absolute difference in brightness of frames that are one picture: a quarter of a grey level.
 REPEATED = 0.25 / 255
 # Pixels of flow, frame to frame, below which nothing moves.
@@ -30,7 +28,11 @@ STILL = 0.01
 CELLS = 4
 # A cut: less than this share of what is usually seen again from frame to frame, and this many times
 # the usual difference after motion and change of light are taken away.
-SEEN, UNLIKE = 0.5, 1.4
+SEEN, UNLIKE = 0.6, 1.5
+# Share of a cell that must be seen.
+ENOUGH = 0.25
+# For disorder: what four differences add up to where things move, and the share of it that is left.
+MOVING, SMOOTHER = 4 / 255, 0.9
 _CHUNK = 2**20  # pixels, of all frames, whose flow is held at once
 
 
@@ -46,7 +48,7 @@ def measure(clips: Tensor, fps: float) -> dict[str, Array]:
     """
     parts = []
     size = max(1, _CHUNK // clips[0, :, 0].numel())
-    for chunk in clips.split(size):
+    for chunk in torch.split(clips, size):
         found = motion(chunk)
         made: dict[str, Array] = {
             "warping_error": warping_error(found),
@@ -112,7 +114,7 @@ def unevenness(clips: Tensor | Motion) -> Array:
         change, length, count = 0.0, 0.0, 0
         for i in range(len(flows) - 1):
             went, goes = flows[i], warped(flows[i + 1], flows[i])
-            both = found.ahead[k, i] & (warped(found.ahead[k, i + 1] * ONE, flows[i]) == 1)
+            both = found.ahead[k, i] & _still_seen(found.ahead[k, i + 1], flows[i])
             change += float(_lengths(goes - went)[both].sum())
             length += float((_lengths(goes) + _lengths(went))[both].sum())
             count += 2 * int(both.sum())
@@ -125,29 +127,27 @@ def flicker(clips: Tensor | Motion) -> Array:
     """Brightness and colour that come and go, as the amplitude of an alternation, 0 to 1.
 
     A quarter of the second difference I(t-1) - 2 I(t) + I(t+1) along each path that is seen in all
-    three frames, mean over each of 4 x 4 cells, then root mean square over cells, frames and
-    colours. Steady motion and steady fades have none, a sum of noise over a cell little.
+    three frames, mean over each of 4 x 4 cells, then root mean square over colours, frames and
+    cells, those left out of which less than a quarter is seen. Steady motion and steady fades have
+    none, and noise little.
 
     Raises:
         ValueError: fewer than three frames.
     """
     found = _motion(clips)
-    count, time = found.frames.shape[:2]
-    _frames(time, 3)
-    table = np.zeros(count)
+    _frames(found.frames.shape[1], 3)
+    table = np.zeros(len(found.frames))
     for k, frames in enumerate(found.frames):
-        squares = []
-        for i in range(1, time - 1):
+        bends = []
+        for i in range(1, len(frames) - 1):
             after = warped(frames[i + 1], found.forward[k, i])
             before = warped(frames[i - 1], found.backward[k, i - 1])
-            both = found.ahead[k, i] & found.behind[k, i - 1]
-            bend = np.where(both[..., None], (before - 2 * frames[i] + after) / 4, 0)
-            held = _cells(both[..., None].astype(np.float64))
-            # A cell of which little is seen says little.
-            squares.append(
-                _cells(bend.astype(np.float64)) ** 2 / np.maximum(held, 1e-9) ** 2 * (held > 0.25)
-            )
-        table[k] = np.sqrt(np.mean(squares))
+            bends.append((before - 2 * frames[i] + after) / 4)
+        both = (found.ahead[k, 1:] & found.behind[k, :-1])[..., None]
+        held = _cells(both)
+        cells = _cells(np.stack(bends) * both) / np.maximum(held, 1e-9)
+        if (held >= ENOUGH).any():
+            table[k] = np.sqrt(np.square(cells)[(held >= ENOUGH)[..., 0]].mean())
     return table
 
 
@@ -161,32 +161,24 @@ def motion_amount(clips: Tensor | Motion, fps: float) -> Array:
     found = _motion(clips)
     height = found.frames.shape[2]
     lengths = np.where(found.ahead, _lengths(found.forward), 0).sum((1, 2, 3), dtype=np.float64)
-    return lengths / np.maximum(found.ahead.sum((1, 2, 3)), 1) * fps / height
+    return np.asarray(lengths / np.maximum(found.ahead.sum((1, 2, 3)), 1) * fps / height)
 
 
 def jump_cuts(clips: Tensor | Motion) -> Array:
     """How many cuts a clip has.
 
-    From a frame to the next, less than half of what is usual in the clip is seen again, and what
-    flow and a change of light leave unexplained is 1.4 times the usual; also where the scene stays
-    and only its people are others. `data.shots` finds shots of footage, and wants another scene.
+    From a frame to the next, less than 0.6 of what is usual in the clip (the median) is seen again,
+    and what flow and a change of light leave unexplained is 1.5 times the usual. So it finds cuts
+    within one scene, which `data.shots` links. None in clips of fewer than four frames.
     """
     found = _motion(clips)
     table = np.zeros(len(found.frames))
-    for k, frames in enumerate(found.frames):
-        share = (found.ahead[k].mean((1, 2)) + found.behind[k].mean((1, 2))) / 2
-        left = np.array(
-            [
-                (
-                    _left(frames[i], frames[i + 1], found.forward[k, i])
-                    + _left(frames[i + 1], frames[i], found.backward[k, i])
-                )
-                / 2
-                for i in range(len(share))
-            ]
-        )
+    shares = (found.ahead.mean((2, 3)) + found.behind.mean((2, 3))) / 2
+    for k, share in enumerate(shares):
         few = share < SEEN * np.median(share)
-        table[k] = (few & (left > UNLIKE * np.median(left)) & (left > REPEATED)).sum()
+        if few.any():
+            left = _unexplained(found, k)
+            table[k] = (few & (left > max(UNLIKE * np.median(left), REPEATED))).sum()
     return table
 
 
@@ -206,14 +198,24 @@ def freeze(clips: Tensor) -> Array:
 
 
 def disorder(clips: Tensor) -> Array:
-    """Share of places where two neighbours in each other's place would move more smoothly."""
+    """Share of the moving places where two neighbours in each other's place move more smoothly.
+
+    Frames i and i + 1 are in each other's place where |I(i-1) - I(i+1)| + |I(i) - I(i+2)|, means
+    over luma less its mean in each frame, is under 0.9 of |I(i-1) - I(i)| + |I(i+1) - I(i+2)|; a
+    place moves where all four together are above four grey levels. About 0 for footage in order,
+    forwards or backwards, 0.5 where each pair has changed places; 0 where nothing moves.
+
+    Raises:
+        ValueError: fewer than four frames.
+    """
+    _frames(clips.shape[1], 4)
     y = _luma(clips)
+    y -= y.mean((2, 3), keepdims=True)
     one, two = (np.abs(y[:, gap:] - y[:, :-gap]).mean((2, 3)) for gap in (1, 2))
     as_is, swapped = one[:, :-2] + one[:, 2:], two[:, :-1] + two[:, 1:]
-    moving = as_is + swapped > 4 / 255
-    return np.asarray(
-        ((swapped < 0.9 * as_is) & moving).sum(1) / np.maximum(moving.sum(1), 1), np.float64
-    )
+    moving = as_is + swapped > MOVING
+    found = (swapped < SMOOTHER * as_is) & moving
+    return np.asarray(found.sum(1) / np.maximum(moving.sum(1), 1), np.float64)
 
 
 def drift(clips: Tensor, fps: float) -> Array:
@@ -238,19 +240,13 @@ def drift_parts(clips: Tensor, fps: float) -> dict[str, Array]:
     time = clips.shape[1]
     _frames(time, 2)
     span = round(fps) if time >= 2 * round(fps) else max(1, time // 4)
-    first, last = clips[:, :span], clips[:, -span:]
-    ends = []
-    for end in (first, last):
-        y = _luma(end)
-        contrast = y.std((2, 3)).mean(1) + 1 / 255
-        slope = np.abs(np.diff(y, axis=2)).mean((2, 3)) + np.abs(np.diff(y, axis=3)).mean((2, 3))
-        colour = ((end.double().mean((1, 3, 4)) + 1) / 2).numpy()
-        ends.append((colour, contrast, (slope.mean(1) + 1 / 255) / contrast))
-    (c0, k0, s0), (c1, k1, s1) = ends
+    (colour, contrast, slope), (colours, contrasts, slopes) = (
+        _look(end) for end in (clips[:, :span], clips[:, -span:])
+    )
     return {
-        "colour": np.linalg.norm(c1 - c0, axis=1) / k0,
-        "contrast": np.abs(np.log(k1 / k0)),
-        "sharpness": np.abs(np.log(s1 / s0)),
+        "colour": np.asarray(np.linalg.norm(colours - colour, axis=1) / contrast),
+        "contrast": np.abs(np.log(contrasts / contrast)),
+        "sharpness": np.abs(np.log(slopes / contrasts * contrast / slope)),
     }
 
 
@@ -258,7 +254,13 @@ def _drift(parts: dict[str, Array]) -> Array:
     return np.asarray(np.sqrt(np.mean([np.square(part) for part in parts.values()], axis=0)))
 
 
-ONE = np.float32(1)
+def _look(clips: Tensor) -> tuple[Array, Array, Array]:
+    """Mean colour (n, 3), deviation and mean slope of luma (n,), over all frames."""
+    y = _luma(clips)
+    colour = ((clips.double().mean((1, 3, 4)) + 1) / 2).cpu().numpy()
+    slope = np.abs(np.diff(y, axis=2)).mean((1, 2, 3)) + np.abs(np.diff(y, axis=3)).mean((1, 2, 3))
+    # A grey level more, or an empty picture would have no logarithm.
+    return np.asarray(colour), y.std((2, 3)).mean(1) + 1 / 255, slope + 1 / 255
 
 
 def _motion(clips: Tensor | Motion) -> Motion:
@@ -269,20 +271,40 @@ def _lengths(flow: Real) -> Real:
     return np.asarray(np.hypot(flow[..., 0], flow[..., 1]))
 
 
-def _left(frame: Real, other: Real, flow: Real) -> float:
-    gap = warped(other, flow) - frame
-    return float(np.abs(gap - np.median(gap, (0, 1))).mean())
+def _still_seen(ahead: Mask, flow: Real) -> Mask:
+    """Of the pixels that `flow` starts from, those led to where `ahead` holds all around."""
+    return np.asarray(warped(ahead.astype(np.float32), flow) == 1)
 
 
-def _cells(picture: Array) -> Array:
-    """Means over CELLS x CELLS cells."""
-    rows = [r.mean(0) for r in np.array_split(picture, CELLS, 0)]
-    return np.stack([np.stack([c.mean(0) for c in np.array_split(r, CELLS, 0)]) for r in rows])
+def _unexplained(found: Motion, k: int) -> Array:
+    """Of clip k, mean absolute difference from frame to frame after motion both ways, and after a
+    change of light, (time - 1,)."""
+    frames, table = found.frames[k], []
+    for i, (forward, backward) in enumerate(zip(found.forward[k], found.backward[k], strict=True)):
+        gaps = (
+            warped(frames[i + 1], forward) - frames[i],
+            warped(frames[i], backward) - frames[i + 1],
+        )
+        table.append([np.abs(gap - np.median(gap, (0, 1))).mean() for gap in gaps])
+    return np.asarray(np.mean(table, 1), np.float64)
+
+
+def _cells(pictures: npt.NDArray[np.generic]) -> Array:
+    """Means over CELLS x CELLS cells, (time, height, width, c) to (time, CELLS, CELLS, c)."""
+    sums = pictures.astype(np.float64)
+    for axis in (1, 2):
+        side = sums.shape[axis]
+        starts = np.arange(CELLS) * side // CELLS
+        shape = [1, 1, 1, 1]
+        shape[axis] = CELLS
+        widths = np.diff(starts, append=side).reshape(shape)
+        sums = np.add.reduceat(sums, starts, axis) / widths
+    return sums
 
 
 def _luma(clips: Tensor) -> Array:
-    y = ((clips.double() + 1) / 2 * torch.from_numpy(LUMA).view(3, 1, 1)).sum(2)
-    return y.cpu().numpy()
+    """In [0, 1], (n, time, height, width)."""
+    return np.asarray((luma(clips.detach().cpu().double()) + 1).div_(2).numpy())
 
 
 def _frames(time: int, least: int) -> None:
