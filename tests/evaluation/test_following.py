@@ -19,8 +19,11 @@ from muybridge.data.stage import (
     combination_at,
     phrasings,
     render,
+    seconds_of,
+    things_at,
 )
-from muybridge.evaluation.following import scores, wanted, wilson
+from muybridge.evaluation.following import hits, scores, wanted, wilson
+from muybridge.evaluation.tracker import observe
 
 COUNT = 24
 
@@ -38,15 +41,14 @@ def captions() -> list[str]:
 
 def test_every_caption_of_the_stage_is_understood() -> None:
     told = {}
-    for colour, shape, motion in itertools.product(COLOURS, SHAPES, MOTIONS):
-        for phrasing in range(len(phrasings(motion))):
-            caption = caption_of(colour, shape, motion, phrasing)
-            assert wanted(caption) == {"colour": colour, "shape": shape, "motion": motion}
-            told[caption] = (colour, shape, motion)
-    # No caption can mean two things.
-    assert len(told) == sum(len(phrasings(motion)) for motion in MOTIONS) * len(COLOURS) * len(
-        SHAPES
-    )
+    for first in itertools.product(COLOURS, SHAPES, MOTIONS):
+        keys = ("colour", "shape", "motion", "colour2", "shape2")
+        for second in seconds_of(*first) or [()]:
+            for phrasing in range(len(phrasings(first[2]))):
+                caption = caption_of(*first, phrasing, second or None)
+                assert wanted(caption) == dict(zip(keys, first + second, strict=False))
+                # No caption can mean two things.
+                assert told.setdefault(caption, (first, second)) == (first, second)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,38 @@ def test_an_interval_holds_its_share_within_bounds(count: int, data: st.DataObje
     assert 100 * share - 1e-9 <= high <= 100 + 1e-9
     wider = wilson(share, max(1, count // 2))
     assert wider[1] - wider[0] >= high - low
+
+
+def test_hits_of_each_clip_are_its_own(clips: Tensor, captions: list[str]) -> None:
+    asked = [*captions[:3], "a dog", captions[5], captions[4]]
+    found = hits(clips[:6], asked, 8)
+    assert set(found) == {"colour", "shape", "motion", "all"}
+    truth = [combination_at(6, index) for index in range(6)]
+    for place, key in enumerate(("colour", "shape", "motion")):
+        swapped = float(truth[4][place] == truth[5][place])
+        np.testing.assert_array_equal(found[key], [1, 1, 1, np.nan, swapped, swapped])
+    same = float(truth[4] == truth[5])
+    np.testing.assert_array_equal(found["all"], [1, 1, 1, np.nan, same, same])
+    again = hits([], asked, 8, observe(clips[:6], 8))
+    for key in found:
+        np.testing.assert_array_equal(found[key], again[key])
+
+
+def test_hits_count_both_of_two_things() -> None:
+    motions, settings = ("collide", "pair"), Settings((64, 64), 8, 2.0, 1, ("collide", "pair"))
+    pictures = [render(settings, index)[0] for index in range(8)]
+    looks = [things_at(1, index, motions) for index in range(8)]
+    said = [combination_at(1, index, motions)[2] for index in range(8)]
+    true = [caption_of(*a, m, 0, b) for (a, b), m in zip(looks, said, strict=True)]
+    assert all((values == 1).all() for values in hits(pictures, true, 8).values())
+    # The second of another colour.
+    false = []
+    for (a, b), motion in zip(looks, said, strict=True):
+        other = next(look for look in seconds_of(*a, motion) if look[0] != b[0] and look[1] == b[1])
+        false.append(caption_of(*a, motion, 0, other))
+    found = hits(pictures, false, 8)
+    assert (found["colour"] == 0).all() and (found["all"] == 0).all()
+    assert (found["shape"] == 1).all() and (found["motion"] == 1).all()
 
 
 def test_real_clips_follow_their_captions_as_far_as_can_be(

@@ -168,7 +168,7 @@ def _collide(tracks: tuple[Track, ...]) -> Found:
     if len(things) < 2:
         return {}
     both = things[0].visible & things[1].visible
-    times, masses = things[0].times[both], np.array([np.median(t.area[both]) for t in things])
+    times, masses = things[0].times[both], np.array([t.area[both].mean() for t in things])
     places = [t.position[both, 0] for t in things]
     apart = places[1] - places[0]
     reach = sum((t.box[both, 2] - t.box[both, 0]) / 2 for t in things)

@@ -77,9 +77,12 @@ def _hues() -> npt.NDArray[np.float32]:
 
 def _largest(mask: Masks) -> Masks:
     """The largest connected part of a mask, its holes (highlights) filled."""
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if count > 2:
+        mask = numbers == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
     edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
-    cv2.drawContours(filled, [max(edges, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    cv2.drawContours(filled, edges, -1, 1, cv2.FILLED)
     return filled.astype(np.bool_)
 
 
