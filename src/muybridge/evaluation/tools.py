@@ -158,7 +158,7 @@ def choose(
     asked = tuple(config.metrics if names is None else names)
     check_names(asked, "--metrics")
     kit = Tools(frozenset(asked))
-    _offline(kit, config, train)
+    _offline(kit, config, train, validation)
     if kit.metrics & {"fid", "fvd", "is"}:
         _published(kit, config)
     if "time" in kit.metrics:
@@ -172,7 +172,7 @@ def choose(
     return kit
 
 
-def _offline(kit: Tools, config: Config, train: Loader | None) -> None:
+def _offline(kit: Tools, config: Config, train: Loader | None, validation: Loader | None) -> None:
     appearance = Extractor(
         "appearance", distances.appearance, {"extractor_sha256": distances.extractor_digest()}
     )
@@ -185,9 +185,11 @@ def _offline(kit: Tools, config: Config, train: Loader | None) -> None:
             why = "there is no training split to learn it from"
             kit.missing.append(Missing("learned distance", why, "give --real DATASET"))
         else:
-            found = learned.cached(_beside(train), train, config.learned)
+            found = learned.cached(_beside(train), train, config.learned, validation)
             kit.hashes["the learned extractor"] = found.digest
-            offered["learned"] = Extractor("learned", found.features, found.facts)
+            facts = {k: v for k, v in found.facts.items() if not isinstance(v, list | dict)}
+            facts["extractor_sha256"] = found.digest
+            offered["learned"] = Extractor("learned", found.features, facts)
     for name, extractor in offered.items():
         if name in kit.metrics:
             kit.distances.append((f"{name} distance", extractor, OWN))
