@@ -240,6 +240,11 @@ ERRORS: dict[str, tuple[list[str], list[str], list[str]]] = {
     "report: no folder": (["report", "nowhere"], ["nowhere"], []),
     "check: neither": (["check", "nowhere"], ["'nowhere'"], []),
     "a stage of odd size": (["stage", "--out", "stage", "--size", "63"], ["63"], ["64"]),
+    "a motion unknown": (
+        ["stage", "--out", "stage", "--motions", "bounce,spinn"],
+        ["spinn"],
+        ["spin"],
+    ),
 }
 
 

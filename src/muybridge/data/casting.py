@@ -159,28 +159,31 @@ def caption_of(
     return forms[phrasing % len(forms)].format(**words)
 
 
-def combinations(held_out: bool, motions: Sequence[str] = USUAL) -> list[Combination]:
+def combinations(held_out: bool, motions: str | Sequence[str] = USUAL) -> list[Combination]:
     """All (colour, shape, motion) that only test clips show, or all that the others show.
 
     Colour and shape are those of the first thing; `seconds_of` gives what may be the second.
+    `motions` are as for `motions_of`.
     """
+    chosen = motions_of(motions)
     return [
         (colour, shape, motion)
         for colour in COLOURS
         for shape in SHAPES
         if ((colour, shape) in HELD_OUT) == held_out
-        for motion in motions
+        for motion in chosen
     ]
 
 
-def combination_at(seed: int, index: int, motions: Sequence[str] = USUAL) -> Combination:
-    """What clip `index` shows.
+def combination_at(seed: int, index: int, motions: str | Sequence[str] = USUAL) -> Combination:
+    """What clip `index` shows on a stage of these `motions`.
 
     Clips come in blocks: each training combination once, with one clip of each held-out pair, in an
     order of its own. So the counts are even and do not depend on how many clips are made.
     """
     seen, unseen = combinations(False, motions), combinations(True, motions)
-    pairs, count = len(HELD_OUT), len(motions)
+    pairs = len(HELD_OUT)
+    count = len(unseen) // pairs
     block, place = divmod(index, len(seen) + pairs)
     cards = seen + [unseen[pair * count + (pair + block) % count] for pair in range(pairs)]
     order = np.random.default_rng([seed, block, 1]).permutation(len(cards))
@@ -201,7 +204,7 @@ def seconds_of(colour: str, shape: str, motion: str) -> list[Look]:
     ]
 
 
-def things_at(seed: int, index: int, motions: Sequence[str] = USUAL) -> tuple[Look, ...]:
+def things_at(seed: int, index: int, motions: str | Sequence[str] = USUAL) -> tuple[Look, ...]:
     """Colour and shape of each thing in clip `index`."""
     colour, shape, motion = combination_at(seed, index, motions)
     others = seconds_of(colour, shape, motion)
@@ -212,7 +215,7 @@ def things_at(seed: int, index: int, motions: Sequence[str] = USUAL) -> tuple[Lo
     ]
 
 
-def row_at(seed: int, index: int, motions: Sequence[str] = USUAL) -> dict[str, Any]:
+def row_at(seed: int, index: int, motions: str | Sequence[str] = USUAL) -> dict[str, Any]:
     """What `metadata.jsonl` says of clip `index`: its file, caption and words, and test or not."""
     motion = combination_at(seed, index, motions)[2]
     first, *others = things_at(seed, index, motions)

@@ -103,6 +103,11 @@ class Settings:
                 f"size is {height}x{width}, but the stage needs at least 32x32 pixels",
                 "64x64 is usual",
             )
+        if width * 8 < height:
+            raise MuybridgeError(
+                f"size is {height}x{width}, but the stage needs an eighth of the height in width",
+                f"{height}x{math.ceil(height / 16) * 2} is the narrowest",
+            )
         if height % 2 or width % 2:
             raise MuybridgeError(
                 f"size is {height}x{width}, but H.264 needs even numbers",
