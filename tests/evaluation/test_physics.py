@@ -8,7 +8,7 @@ from muybridge.core.clips import to_float
 from muybridge.core.video import Frames
 from muybridge.data.casting import row_at
 from muybridge.data.stage import COLOURS, MOTIONS, Settings, coverage, render
-from muybridge.evaluation.physics import MEASURES, measures
+from muybridge.evaluation.physics import MEASURES, applies, measures
 from muybridge.evaluation.tracker import observe
 
 FPS, COUNT = 8, 80
@@ -57,12 +57,14 @@ def over(found: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def test_each_is_measured_in_all_real_clips_of_its_motions_and_no_others(
-    real: dict[str, np.ndarray],
+    real: dict[str, np.ndarray], captions: list[str]
 ) -> None:
     assert real.keys() == MEASURES.keys()
+    asked = applies(captions)
     for name, measure in MEASURES.items():
-        asked = sorted(index for motion in measure.motions for index in of(motion))
-        assert np.flatnonzero(np.isfinite(real[name])).tolist() == asked, name
+        known = sorted(index for motion in measure.motions for index in of(motion))
+        assert np.flatnonzero(np.isfinite(real[name])).tolist() == known, name
+        assert np.flatnonzero(asked[name]).tolist() == known
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -135,7 +137,8 @@ def test_a_halt_is_uneven(
 def test_what_stands_still_breaks_no_law_but_is_not_measured(
     clips: list[Frames], captions: list[str]
 ) -> None:
-    found = measures([np.repeat(clip[:1], 16, axis=0) for clip in clips], captions, FPS)
+    still = [np.repeat(clip[:1], 16, axis=0) for clip in clips[:40]]
+    found = measures(still, captions[:40], FPS)
     for name in MEASURES:
         if name == "growth":
             assert over(found, name) == pytest.approx(0, abs=1e-9)
@@ -143,6 +146,17 @@ def test_what_stands_still_breaks_no_law_but_is_not_measured(
             assert (over(found, name) == 1).all()
         else:
             assert not len(over(found, name)), name
+
+
+def test_a_course_that_is_hardly_seen_is_not_measured(
+    clips: list[Frames], captions: list[str]
+) -> None:
+    for motion in ("bounce", "slide", "circle", "grow", "spin", "pair"):
+        index = of(motion)[0]
+        clip = clips[index].copy()
+        clip[5:] = 128
+        found = measures([clip], [captions[index]], FPS)
+        assert all(np.isnan(values).all() for values in found.values())
 
 
 def drawn(one: np.ndarray, other: np.ndarray) -> Frames:

@@ -150,7 +150,7 @@ def test_motions_read_the_same_mirrored_and_but_for_growing_backwards(
 
 
 def test_what_stands_still_has_no_motion(clips: list[Frames]) -> None:
-    for clip in clips:
+    for clip in clips[:32]:
         assert motion_together(tracks(np.repeat(clip[:1], 16, axis=0), FPS)) is None
 
 

@@ -20,8 +20,8 @@ class Track:
     (time,) is in picture heights squared. `visible` (time,), and `whole` (time,): no part of it is
     hidden. `likeness` (time, shapes), 0 to 1, as `segments.likeness`, NaN where it is not visible.
     `radius` (time,) is half the height of the shape standing upright, and `angle` (time,) how far
-    it is turned, in radians clockwise; NaN where it is not whole, and all of `angle` for a ball.
-    Words that could not be told are None.
+    it is turned, in radians clockwise; NaN where it is not whole, and `angle` for a ball that moves
+    or has no bar across it. Words that could not be told are None.
     """
 
     times: Exact

@@ -72,6 +72,13 @@ def flights(times: Exact, down: Exact) -> Flights:
         if max(map(len, pieces)) < 4:
             return nothing
         gravity, starts = _shared_gravity(times, down, pieces)
+    return Flights(gravity, _rebounds(times, landings, pieces, gravity, starts))
+
+
+def _rebounds(
+    times: Exact, landings: list[int], pieces: list[Frames], gravity: float, starts: Exact
+) -> Exact:
+    """The gain at each landing, where the curves before and after it meet."""
     gains = []
     for k, frame in enumerate(landings):
         if min(len(pieces[k]), len(pieces[k + 1])) < 2:
@@ -80,7 +87,7 @@ def flights(times: Exact, down: Exact) -> Flights:
         meet = (b - a) / (u - v) if u != v else np.inf
         if abs(meet - times[frame]) < 1.5 * np.diff(times).max():
             gains.append(gain((u + gravity * meet) ** 2, (v + gravity * meet) ** 2))
-    return Flights(gravity, np.array(gains))
+    return np.array(gains)
 
 
 def gain(before: float, after: float) -> float:

@@ -20,7 +20,7 @@ from .course import Track, together
 from .fits import circle, even, flights, gain, meeting, slide
 from .following import wanted
 from .permanence import passage
-from .segments import Exact
+from .segments import Exact, Masks
 from .tracker import observe
 
 Found = Mapping[str, float]
@@ -113,6 +113,18 @@ def measures(
     return found
 
 
+def applies(captions: Sequence[str]) -> dict[str, Masks]:
+    """For each of `MEASURES`, which captions ask for a motion that it measures: (n,).
+
+    Where `measures` is NaN though it applies, the clip shows too little to measure: say how many.
+    """
+    motions = [(wanted(caption) or {}).get("motion") for caption in captions]
+    return {
+        name: np.array([motion in measure.motions for motion in motions], np.bool_)
+        for name, measure in MEASURES.items()
+    }
+
+
 def _bounce(thing: Track) -> Found:
     seen = thing.visible
     flown = flights(thing.times[seen], thing.position[seen, 1])
@@ -187,13 +199,18 @@ def _collide(tracks: tuple[Track, ...]) -> Found:
 
 def _pair(tracks: tuple[Track, ...], asked: Mapping[str, str]) -> Found:
     """Each by its own law, told apart by the colours asked for."""
-    by_colour = {thing.colour: thing for thing in together(tracks)}
+    by_colour = {thing.colour: thing for thing in together(tracks) if _in_sight(thing)}
     one, other = by_colour.get(asked["colour"]), by_colour.get(asked["colour2"])
     return {**(_bounce(one) if one else {}), **(_slide(other) if other else {})}
 
 
+def _in_sight(thing: Track) -> bool:
+    """Whether a thing is seen for long enough to speak of its course."""
+    return bool(thing.visible.mean() > 0.7)
+
+
 def _of_one(law: Callable[[Track], Found]) -> Law:
-    return lambda tracks, asked: law(tracks[0])
+    return lambda tracks, asked: law(tracks[0]) if _in_sight(tracks[0]) else {}
 
 
 Law = Callable[[tuple[Track, ...], Mapping[str, str]], Found]
