@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -41,8 +42,9 @@ class Score:
     values: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `scores.json`."""
-        return asdict(self)
+        """Plain values for `scores.json`; a clip that has no value has None."""
+        told = [value if math.isfinite(value) else None for value in self.values]
+        return asdict(self) | {"values": told}
 
 
 def fields(score: Score) -> dict[str, Any]:

@@ -65,9 +65,11 @@ def _mean(
     if name in real.figures and np.isfinite(real.figures[name]).any():
         floor = factor * float(np.nanmean(per_clip(real.figures[name])))
     interval: tuple[float, float] | None = None
-    if meaning.share:
+    if len(set(owners)) < 2:
+        pass  # nothing tells how much one piece of footage is owed to chance
+    elif meaning.share:
         interval = intervals.share_interval(values, owners=owners)
-    elif len(set(owners)) > 1:
+    else:
         interval = intervals.mean_interval(values, owners)
     return Score(
         name,
