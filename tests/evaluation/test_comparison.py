@@ -127,6 +127,12 @@ def test_clips_that_one_has_no_value_of_are_left_out_for_both() -> None:
     assert "10 clips" in row.method
 
 
+def test_what_is_not_finite_is_not_judged() -> None:
+    holes = score(value=float("nan"), interval=(0.0, 1.0))
+    (row,) = compare([holes], [score(value=5.0, interval=(4.0, 6.0))]).rows
+    assert (row.p, row.interval, row.verdict) == (None, None, "not told apart")
+
+
 def test_unlike_manifests_are_refused_by_field() -> None:
     first = [score(value=1.0), score(value=2.0, name="mine"), score(name="bare", facts={})]
     second = [score(value=1.0, facts={"frames": 8, "names_digest": "abc"}),

@@ -99,3 +99,11 @@ def test_what_pairs_of_clips_add_is_not_counted_twice() -> None:
         values.append(found.value)
         squares.append(found.error**2)
     assert 1 < np.mean(squares) / np.var(values) < 1.6
+
+
+def test_a_statistic_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[4, 5\] clips is nan"):
+        variance(
+            lambda kept: float("nan") if len(kept[0]) < 5 else 1.0,
+            [side(5, None, 5, 0), side(5, None, 5, 0)],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -108,11 +109,18 @@ def variance(statistic: Callable[[list[Index]], float], sides: Sequence[Side]) -
     Args:
         statistic: of the clips that are kept, given by index on each side.
         sides: the sets of clips.
+
+    Raises:
+        ValueError: the statistic is not finite; or as it raises itself.
     """
     whole = [s.without() for s in sides]
 
     def at(changed: dict[int, Index]) -> float:
-        return float(statistic([changed.get(i, kept) for i, kept in enumerate(whole)]))
+        kept = [changed.get(i, every) for i, every in enumerate(whole)]
+        found = float(statistic(kept))
+        if not math.isfinite(found):
+            raise ValueError(f"a statistic of {[len(k) for k in kept]} clips is {found}")
+        return found
 
     value = at({})
     single = [
