@@ -127,6 +127,12 @@ def test_clips_that_one_has_no_value_of_are_left_out_for_both() -> None:
     assert "10 clips" in row.method
 
 
+def test_what_is_not_finite_is_not_judged() -> None:
+    holes = score(value=float("nan"), interval=(0.0, 1.0))
+    (row,) = compare([holes], [score(value=5.0, interval=(4.0, 6.0))]).rows
+    assert (row.p, row.interval, row.verdict) == (None, None, "not told apart")
+
+
 def test_unlike_manifests_are_refused_by_field() -> None:
     first = [score(value=1.0), score(value=2.0, name="mine"), score(name="bare", facts={})]
     second = [score(value=1.0, facts={"frames": 8, "names_digest": "abc"}),
@@ -163,23 +169,24 @@ def test_p_values_are_corrected_over_the_table() -> None:
 def test_equal_systems_are_seldom_told_apart_and_others_often(better: str) -> None:
     random = np.random.default_rng(4)
     more: dict[str, Any] = {"better": better, "target": 0.0}
-    told = {0.0: 0, 0.8: 0}
-    for gap in told:
-        for _ in range(2000):
+    tries = {0.0: 2000, 0.8: 200}
+    told = dict.fromkeys(tries, 0)
+    for gap, count in tries.items():
+        for _ in range(count):
             common = random.normal(1.5, 1, 10)
             first, second = common + random.exponential(0.5, (2, 10)) + [[gap], [0]]
             (row,) = compare([score(first, **more)], [score(second, **more)]).rows
             told[gap] += row.verdict != "not told apart"
     # Binomial bounds of 5 % in 2000 tries are 4 and 6 %; places of ten can change in 1024 ways.
     assert 0.035 < told[0.0] / 2000 < 0.065
-    assert told[0.8] / 2000 > 0.8
+    assert told[0.8] / 200 > 0.8
 
 
 def test_any_of_many_equal_measures_is_seldom_told_apart() -> None:
     random = np.random.default_rng(5)
     wrong = 0
     for _ in range(400):
-        values = random.normal(size=(2, 8, 12))
+        values = random.normal(size=(2, 5, 10))
         first, second = ([score(x, str(i)) for i, x in enumerate(side)] for side in values)
         wrong += any(row.verdict != "not told apart" for row in compare(first, second).rows)
     assert wrong / 400 < 0.085

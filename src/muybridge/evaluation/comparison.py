@@ -213,6 +213,8 @@ def _difference(score: Score, other: Score, owners: Owners, seed: int) -> Differ
     bare = Difference(score.name, values, score.better, values[0] - values[1], None, None)
     if score.better == "near" and score.target is None:
         return replace(bare, method="near to no target")
+    if not np.isfinite(values).all():
+        return replace(bare, method="a value is not finite")
     pair = _pairs(score, other)
     if pair is not None:
         return _paired(bare, score.target, *pair, owners, seed)

@@ -189,10 +189,10 @@ def statistic_interval(
     distributions: a Frechet distance of few clips is far above that, and its interval with it;
     `bias` says by how much, to first order.
 
-    Groups of clips are left out in turn, on each side apart, and none is drawn twice: repeated
-    clips, as a bootstrap draws them, have no distance to their own copies, which spoils nearest
-    neighbours and kernels, and they make the bootstrap's error of a Frechet distance 1.4 to 2 times
-    too large. See `jackknife.variance`. About `5 * groups` evaluations.
+    Groups of clips are left out in turn, on each side apart, and none is drawn twice: a repeated
+    clip, as a bootstrap draws it, has no distance to its own copy, which spoils nearest
+    neighbours and kernels, and makes the bootstrap's error of a Frechet distance 1.6 to 2.6 times
+    too large where both sides are alike. See `jackknife.variance`. About `5 * groups` evaluations.
 
     Coverage by simulation (benchmarks/intervals.py): Frechet distances 92 to 98 %, of which equal
     distributions are the widest and heavy-tailed ones the narrowest; other kinds: see the table.
