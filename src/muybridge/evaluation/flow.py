@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -30,8 +31,8 @@ Picture = npt.NDArray[np.uint8]
 _SMALL = 128
 # The search's own patches are of 8 pixels.
 SMALLEST = 16
-# Pixels a side over which flow and the same flow in whole pixels are compared.
-_AROUND = 5
+# Flows are compared by how well they fit 5 x 5 pixels; within 0.001 grey levels they are equal.
+_AROUND, _EQUAL = 5, 1e-3
 _local = threading.local()
 
 
@@ -87,7 +88,7 @@ def motion(clips: Tensor) -> Motion:
         lumas = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in to_uint8(clips[index])]
         for i in range(time - 1):
             f, b = _search(lumas[i], lumas[i + 1]), _search(lumas[i + 1], lumas[i])
-            f, b = _rounded(f, lumas[i], lumas[i + 1]), _rounded(b, lumas[i + 1], lumas[i])
+            f, b = _settled(f, lumas[i], lumas[i + 1]), _settled(b, lumas[i + 1], lumas[i])
             forward[index, i], backward[index, i] = f, b
             ahead[index, i], behind[index, i] = _returns(f, b), _returns(b, f)
 
@@ -101,7 +102,7 @@ def settings(height: int, width: int) -> dict[str, Any]:
     return {
         "flow": "OpenCV DIS medium on luma, no refinement",
         "flow_finest_scale": _finest(height, width),
-        "flow_rounded": "to whole pixels where 5 x 5 pixels then differ no more",
+        "flow_settled": "in whole pixels or the picture's median where 5 x 5 pixels fit as well",
         "occlusion": "|f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5",
     }
 
@@ -115,24 +116,40 @@ def warped(picture: Real, flow: Real) -> Real:
         picture: float32 (height, width) or (height, width, channels).
         flow: float32 (height, width, 2).
     """
-    x, y = _targets(flow)
+    return _drawn(picture, *_targets(flow))
+
+
+def _drawn(picture: Real, x: Real, y: Real) -> Real:
     made = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(made, np.float32)
 
 
 def _targets(flow: Real) -> tuple[Real, Real]:
-    rows, columns = np.indices(flow.shape[:2], np.float32)
+    rows, columns = _grid(*flow.shape[:2])
     x, y = np.asarray(flow[..., 0] + columns), np.asarray(flow[..., 1] + rows)
     return x, y
 
 
+@cache
+def _grid(height: int, width: int) -> Real:
+    return np.indices((height, width), np.float32)
+
+
+def _inside(x: Real, y: Real) -> Mask:
+    height, width = x.shape
+    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+
+
 def _returns(flow: Real, back: Real) -> Mask:
     x, y = _targets(flow)
-    height, width = x.shape
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    inside = _inside(x, y)
     home = warped(back, flow)
-    size = np.square(flow).sum(-1) + np.square(home).sum(-1)
-    return np.asarray(inside & (np.square(flow + home).sum(-1) < 0.01 * size + 0.5))
+    size = _power(flow) + _power(home)
+    return np.asarray(inside & (_power(flow + home) < 0.01 * size + 0.5))
+
+
+def _power(flow: Real) -> Real:
+    return np.asarray(flow[..., 0] ** 2 + flow[..., 1] ** 2)
 
 
 def _finest(height: int, width: int) -> int:
@@ -151,14 +168,31 @@ def _search(first: Picture, second: Picture) -> Real:
     return np.asarray(searchers[finest].calc(first, second, None), np.float32)
 
 
-def _rounded(flow: Real, first: Picture, second: Picture) -> Real:
-    """The flow, in whole pixels wherever those explain the surroundings as well.
+def _settled(flow: Real, first: Picture, second: Picture) -> Real:
+    """The flow, but in whole pixels, or that of the whole picture, where these fit as well.
 
-    A shift by whole pixels mixes no neighbours, and what stands still has a flow of 0.
+    Patches say little at the edges, where the camera's motion goes on. A shift by whole pixels
+    mixes no neighbours, and what stands still has a flow of 0.
     """
-    whole: Real = np.rint(flow)
     here, there = first.astype(np.float32), second.astype(np.float32)
-    size = (_AROUND, _AROUND)
-    finer = cv2.blur(np.abs(warped(there, flow) - here), size)
-    coarser = cv2.blur(np.abs(warped(there, whole) - here), size)
-    return np.asarray(np.where((coarser <= finer)[..., None], whole, flow))
+    common = np.empty_like(flow)
+    common[...] = [np.median(flow[..., 0].ravel()), np.median(flow[..., 1].ravel())]
+    best, least = flow.copy(), _misfit(flow, here, there)
+    for other in (flow, common):
+        whole = np.asarray(np.rint(other), np.float32)
+        misfit = _misfit(whole, here, there)
+        better = misfit <= least + _EQUAL
+        best[better] = whole[better]
+        least[better] = misfit[better]
+    return best
+
+
+def _misfit(flow: Real, here: Real, there: Real) -> Real:
+    """Mean difference around each pixel, of what stays in the picture; infinite for what leaves."""
+    x, y = _targets(flow)
+    inside, size = _inside(x, y), (_AROUND, _AROUND)
+    gap = np.abs(_drawn(there, x, y) - here)
+    if inside.all():
+        return np.asarray(cv2.blur(gap, size))
+    share = cv2.blur(inside.astype(np.float32), size)
+    return np.where(inside, cv2.blur(gap * inside, size) / np.maximum(share, 0.01), np.inf)

@@ -186,12 +186,21 @@ def jump_cuts(clips: Tensor | Motion) -> Array:
 
 
 def luma_change(clips: Tensor) -> Array:
-    """Mean absolute change of luma from frame to frame, 0 to 1."""
+    """Mean absolute change of luma from frame to frame, 0 to 1.
+
+    Raises:
+        ValueError: fewer than two frames.
+    """
+    _frames(clips.shape[1], 2)
     return np.asarray(np.abs(np.diff(_luma(clips), axis=1)).mean((1, 2, 3)))
 
 
 def freeze(clips: Tensor) -> Array:
-    """Share of frames that repeat the one before: mean difference under a quarter grey level."""
+    """Share of frames that repeat the one before: mean difference under a quarter grey level.
+
+    Raises:
+        ValueError: fewer than two frames.
+    """
     _frames(clips.shape[1], 2)
     apart = clips.double().diff(dim=1).abs().mean((2, 3, 4)) / 2
     return np.asarray((apart < REPEATED).double().mean(1).numpy())
