@@ -129,7 +129,7 @@ class Learned:
             MuybridgeError: clips of a form that the network cannot take.
         """
         try:
-            rows = [self.network(part.float()) for part in clips.split(_TOGETHER)]
+            rows = [self.network(part.float()) for part in torch.split(clips, _TOGETHER)]
         except ValueError as error:
             raise MuybridgeError(
                 f"the learned extractor cannot take {error}", "longer or larger clips are needed"
@@ -222,7 +222,7 @@ def _learn(
             network.train()
             loss = _losses(network, windows.pairs(chosen, config.seed, step), config)
             optimizer.zero_grad()
-            (loss[0] + config.flaws * loss[1]).backward()
+            torch.autograd.backward(loss[0] + config.flaws * loss[1])
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             sums += loss.detach()

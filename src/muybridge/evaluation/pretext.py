@@ -74,7 +74,8 @@ def freeze(clip: Tensor, much: float, chance: torch.Generator) -> Tensor:
 def tint(clip: Tensor, much: float, chance: torch.Generator) -> Tensor:
     """Another gain and offset for each colour channel, the same in all frames."""
     gain, offset = much * (torch.rand(2, 3, 1, 1, generator=chance) - 0.5)
-    return clip * (1 + gain) + offset
+    tinted: Tensor = clip * (1 + gain) + offset
+    return tinted
 
 
 def scramble(clip: Tensor, much: float, chance: torch.Generator) -> Tensor:
@@ -85,7 +86,7 @@ def scramble(clip: Tensor, much: float, chance: torch.Generator) -> Tensor:
     flat = cells.permute(2, 4, 0, 1, 3, 5).flatten(0, 1)
     places = torch.randperm(len(flat), generator=chance)[: max(2, round(much * len(flat)))]
     flat[places] = flat[places.roll(1)]
-    cells = flat.unflatten(0, (rows, columns)).permute(2, 3, 0, 4, 1, 5)
+    cells = flat.view(rows, columns, *flat.shape[1:]).permute(2, 3, 0, 4, 1, 5)
     return _put_back(clip, cells)
 
 

@@ -117,7 +117,8 @@ class Encoder3d(nn.Module):
         if any(over):
             x = F.pad(x, (0, over[2], 0, over[1], 0, over[0]), mode="replicate")
         for axis, part in zip((4, 3, 2), reversed(self.config.patch), strict=True):
-            x = x.unflatten(axis, (-1, part)).movedim(axis + 1, 1).flatten(1, 2)
+            parts = (*x.shape[:axis], x.shape[axis] // part, part, *x.shape[axis + 1 :])
+            x = x.reshape(parts).movedim(axis + 1, 1).flatten(1, 2)
         return x
 
 
@@ -148,4 +149,5 @@ class Block(nn.Module):
         change = self.second(F.silu(self.first(F.silu(x))))
         if self.stride > 1:
             x = F.avg_pool3d(x, self.stride, self.stride, ceil_mode=True)
-        return self.way(x) + change
+        made: Tensor = self.way(x) + change
+        return made
