@@ -68,6 +68,7 @@ class ClipSet:
         read: clips `begin` up to `end`, float32 (n, time, 3, height, width) in [-1, 1].
         facts: how they were chosen and made alike, for the manifest.
         warnings: what a reader must know, such as files that were set aside.
+        objects: what is named to be seen in each clip; () where nothing says.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ClipSet:
     read: Callable[[int, int], Tensor]
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    objects: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,6 +114,7 @@ def of_split(loader: Loader, count: int, name: str) -> ClipSet:
         {"split": loader.split, "split_clips": len(loader.clips), "windows": count,
          "sources": len({clip.group for clip in clips}), "resize": "as the dataset stores them",
          "digest": loader.dataset.facts["digest"]},
+        objects=tuple(clip.objects for clip in clips),
     )  # fmt: skip
 
 

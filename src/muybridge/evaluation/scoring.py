@@ -237,13 +237,16 @@ def _extrapolated(
 ) -> list[Score]:
     """The distance that ever more clips would come to, where there are enough to tell."""
     (a, _), (b, _) = rows(made, extractor.name), rows(real, extractor.name)
-    if made.features[extractor.name].ndim == 3 or min(len(a), len(b)) < 2 * a.shape[1]:
+    if made.features[extractor.name].ndim == 3:
         return []  # frames of one clip are not so many independent ones
 
     def plain(generated: Array, true: Array) -> float:
         return frechet.extrapolated(generated, true).value
 
-    value = (standardised(plain) if extractor.standardised else plain)(a, b)
+    try:
+        value = (standardised(plain) if extractor.standardised else plain)(a, b)
+    except ValueError:
+        return []  # too few clips for the number of features
     return [
         Score(
             f"{title}, of any number of clips", value, "lower",

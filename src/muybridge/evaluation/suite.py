@@ -265,6 +265,7 @@ class Bench:
             plots.cloud(f"Features of {title}", extractor.name, [made, self.real])
             for title, extractor, _ in self.tools.distances
         ]
+        curves += self.tools.drawn
         return {"curves": curves, "histograms": histograms, "scatter": clouds}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..core.errors import MuybridgeError, nearest
+from ..core.errors import DataError, MuybridgeError, nearest
 from ..core.measures import ms_ssim_scales
 from ..data.loader import Loader
 from . import classifier, distances, following, learned, physics, similarity, temporal
@@ -83,6 +84,7 @@ class Tools:
         scores: the Inception Scores: title, extractor.
         missing: what cannot be had.
         hashes: of the weights of each network that judges.
+        drawn: curves of how these networks learnt.
     """
 
     metrics: frozenset[str]
@@ -95,6 +97,7 @@ class Tools:
     inception: list[tuple[str, Extractor]] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
+    drawn: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def extractors(self) -> list[Extractor]:
@@ -166,7 +169,7 @@ def choose(
     if "stage" in kit.metrics:
         _stage(kit, ground)
     if "labels" in kit.metrics:
-        _labels(kit, ground, config, train, validation)
+        _recognised(kit, ground, config, train, validation)
     if "truth" in kit.metrics:
         _truth(kit, ground, config)
     return kit
@@ -185,11 +188,14 @@ def _offline(kit: Tools, config: Config, train: Loader | None, validation: Loade
             why = "there is no training split to learn it from"
             kit.missing.append(Missing("learned distance", why, "give --real DATASET"))
         else:
-            found = learned.cached(_beside(train), train, config.learned, validation)
-            kit.hashes["the learned extractor"] = found.digest
-            facts = {k: v for k, v in found.facts.items() if not isinstance(v, list | dict)}
-            facts["extractor_sha256"] = found.digest
-            offered["learned"] = Extractor("learned", found.features, facts)
+            try:
+                found = learned.cached(_beside(train), train, config.learned, validation)
+            except DataError as error:
+                kit.missing.append(Missing("learned distance", error.message, error.hint))
+            else:
+                kit.hashes["the learned extractor"] = found.digest
+                facts = _plain(found.facts) | {"extractor_sha256": found.digest}
+                offered["learned"] = Extractor("learned", found.features, facts)
     for name, extractor in offered.items():
         if name in kit.metrics:
             kit.distances.append((f"{name} distance", extractor, OWN))
@@ -285,38 +291,75 @@ def _stage(kit: Tools, ground: Ground) -> None:
     kit.gauges.append(of)
 
 
-def _labels(
+def _recognised(
     kit: Tools,
     ground: Ground,
     config: Config,
     train: Loader | None,
     validation: Loader | None,
 ) -> None:
-    if train is None or validation is None or not any(ground.real.labels):
+    """Labels and objects as asked, by classifiers trained on real clips."""
+    real = ground.real
+    if train is None or validation is None:
         return
-    judge = classifier.cached(_beside(train), train, validation, config.classifier)
-    kit.hashes["the classifier of labels"] = judge.digest
-    kit.meanings["label as asked"] = Meaning(
-        "higher", "%", "what a classifier trained on real clips recognises; for real held-out clips "
-        "its own hit rate", judge.facts, share=True,
-    )  # fmt: skip
+    for kind, told in (("label", any(real.labels)), ("objects", any(real.objects))):
+        if not told:
+            continue
+        title = f"{kind} as asked"
+        settings = config.classifier.with_values(of=kind)
+        try:
+            judge = classifier.cached(_beside(train), train, validation, settings)
+        except DataError as error:
+            kit.missing.append(Missing(title, error.message, error.hint))
+            continue
+        kit.hashes[f"the classifier of {kind}"] = judge.digest
+        kit.drawn.append(_accuracy(kind, judge))
+        kit.meanings[title] = Meaning(
+            "higher", "%", "what a classifier trained on real clips recognises; for real held-out "
+            "clips its own hit rate", _plain(judge.facts) | {"classifier_sha256": judge.digest},
+            share=kind == "label",
+        )  # fmt: skip
+        kit.gauges.append(partial(_recognition, title, kind, judge))
 
-    def of(clips: ClipSet) -> Gauge | None:
-        if not any(clips.labels):
-            return None
 
-        def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
-            chosen = judge.predict(frames).argmax(1)
+def _recognition(
+    title: str, kind: str, judge: classifier.Classifier, clips: ClipSet
+) -> Gauge | None:
+    """How far clips show the label, or the objects, that their conditions name."""
+    if not any(clips.labels if kind == "label" else clips.objects):
+        return None
+
+    def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
+        found = judge.predict(frames)
+        if kind == "label":
             asked = clips.labels[begin:end]
+            best = [judge.labels[place] for place in found.argmax(1)]
             hits = [
-                float(judge.labels[found] == label) if label in judge.labels else np.nan
-                for found, label in zip(chosen, asked, strict=True)
+                float(b == a) if a in judge.labels else np.nan
+                for b, a in zip(best, asked, strict=True)
             ]
-            return {"label as asked": np.array(hits)}
+            return {title: np.array(hits)}
+        named = [[name in own for name in judge.labels] for own in clips.objects[begin:end]]
+        return {title: ((found > 0.5) == np.array(named)).mean(1)}
 
-        return gauge
+    return gauge
 
-    kit.gauges.append(of)
+
+def _accuracy(kind: str, judge: classifier.Classifier) -> dict[str, Any]:
+    """The classifier's own curves, to be drawn."""
+    steps, train, validation = zip(*judge.curves, strict=True)
+    sides = (("training clips", train), ("validation clips", validation))
+    return {
+        "title": f"The classifier of {kind} while it learnt", "x": "step", "y": "accuracy",
+        "note": "the moment that is best on validation clips is kept",
+        "lines": [{"name": name, "x": list(steps), "y": list(rows), "low": None, "high": None}
+                  for name, rows in sides],
+    }  # fmt: skip
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a network's facts a manifest can show: no curves."""
+    return {name: fact for name, fact in facts.items() if not isinstance(fact, list | dict)}
 
 
 def _truth(kit: Tools, ground: Ground, config: Config) -> None:
