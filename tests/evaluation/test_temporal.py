@@ -331,6 +331,8 @@ def test_clips_that_have_no_such_measure() -> None:
         for measure in (temporal.motion_amount, temporal.drift, temporal.measure):
             with pytest.raises(ValueError, match="fps"):
                 measure(clips, fps)
+    with pytest.raises(ValueError, match=r"not \(0, 8, 3, 64, 64\)"):
+        temporal.measure(clips[:0], FPS)
     for name in ("unevenness", "flicker"):
         with pytest.raises(ValueError, match="3 frames"):
             getattr(temporal, name)(clips[:, :2])
