@@ -151,6 +151,13 @@ def test_flicker_is_the_amplitude_of_an_alternation() -> None:
     assert made == pytest.approx(0.03 / 2, rel=0.1)
 
 
+def test_flicker_is_not_taken_for_motion() -> None:
+    clip, sign = panned(1, 1), torch.tensor([1.0, -1.0] * 4).view(8, 1, 1, 1)
+    made = motion(clip + 0.05 * sign)
+    assert temporal.unevenness(made)[0] < 0.01
+    assert temporal.motion_amount(made, FPS)[0] == pytest.approx(2**0.5 * FPS / 64, rel=0.01)
+
+
 def test_a_fade_is_no_flicker() -> None:
     clip, ramp = panned(1, 0), torch.linspace(0.4, 1, 8).view(8, 1, 1, 1)
     for still in (clip, held(clip)):
@@ -279,18 +286,18 @@ def test_more_of_each_fault_is_a_higher_number(real: Tensor) -> None:
         last = 15 - round(60 * share)
         return real[:, torch.arange(16).clamp(max=last)]
 
-    def swapped(share: float) -> Tensor:
+    def swapped(share: float, clips: Tensor = real) -> Tensor:
         order = torch.arange(16)
         for pair in range(1, 1 + round(30 * share)):
             order[2 * pair : 2 * pair + 2] = torch.tensor([2 * pair + 1, 2 * pair])
-        return many[:, order]
+        return clips[:, order]
 
     rising(temporal.warping_error, lambda size: real + size * noise)
     rising(temporal.flicker, lambda size: real + size * sign.view(16, 1, 1, 1))
     rising(lambda c: temporal.drift(c, FPS), lambda size: real + size * tint)  # type: ignore[arg-type]
     rising(temporal.freeze, frozen)  # type: ignore[arg-type]
-    rising(temporal.disorder, swapped)  # type: ignore[arg-type]
-    rising(temporal.unevenness, lambda share: swapped(share)[::3])
+    rising(temporal.disorder, lambda share: swapped(share, many))  # type: ignore[arg-type]
+    rising(temporal.unevenness, lambda share: swapped(share, stage(4)))
 
 
 # --- the whole of it -----------------------------------------------------------------------------
@@ -324,6 +331,8 @@ def test_clips_that_have_no_such_measure() -> None:
         for measure in (temporal.motion_amount, temporal.drift, temporal.measure):
             with pytest.raises(ValueError, match="fps"):
                 measure(clips, fps)
+    with pytest.raises(ValueError, match=r"not \(0, 8, 3, 64, 64\)"):
+        temporal.measure(clips[:0], FPS)
     for name in ("unevenness", "flicker"):
         with pytest.raises(ValueError, match="3 frames"):
             getattr(temporal, name)(clips[:, :2])

@@ -174,7 +174,9 @@ def _settled(flow: Real, first: Picture, second: Picture) -> Real:
     Patches say little at the edges, where the camera's motion goes on. A shift by whole pixels
     mixes no neighbours, and what stands still has a flow of 0.
     """
-    here, there = first.astype(np.float32), second.astype(np.float32)
+    there = second.astype(np.float32)
+    # Less a change of all light, in whole grey levels so that where there is none it stays 0.
+    here = first + np.rint(np.median(warped(there, flow) - first))
     common = np.empty_like(flow)
     common[...] = [np.median(flow[..., 0].ravel()), np.median(flow[..., 1].ravel())]
     best, least = flow.copy(), _misfit(flow, here, there)

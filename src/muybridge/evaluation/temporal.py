@@ -40,12 +40,14 @@ def measure(clips: Tensor, fps: float) -> dict[str, Array]:
     """All measures of this file, by name, each (n,).
 
     Args:
-        clips: (n, time, 3, height, width) in [-1, 1], three frames of 16 x 16 pixels or more.
+        clips: (n, time, 3, height, width) in [-1, 1], four frames of 16 x 16 pixels or more.
         fps: frames per second.
 
     Raises:
         ValueError: other shapes, values that are not finite, or fps that is not above 0.
     """
+    if clips.ndim != 5 or not clips.numel():
+        raise ValueError(f"clips are (n, time, 3, height, width), not {tuple(clips.shape)}")
     parts = []
     size = max(1, _CHUNK // clips[0, :, 0].numel())
     for chunk in torch.split(clips, size):
