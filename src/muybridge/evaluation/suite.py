@@ -102,7 +102,7 @@ class Bench:
             if other is not None:
                 same_form(other, ground.real)
         self.real = self._measured(ground.real)
-        self.other = self._measured(ground.other) if ground.other else None
+        self.other = measure(ground.other, tools.extractors) if ground.other else None
         wanted = ground.training is not None and "copying" in tools.metrics
         self.training = measure(ground.training, ()) if ground.training and wanted else None
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.errors import DataError, MuybridgeError, nearest
 from ..core.measures import ms_ssim_scales
 from ..data.loader import Loader
-from . import classifier, distances, following, learned, physics, similarity, temporal
+from . import classifier, distances, following, learned, physics, pictures, similarity, temporal
 from . import reference_features as published
 from .clip_sets import ClipSet
 from .flow import settings as flow_settings
@@ -41,7 +41,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "learned": "distance by an extractor trained on the dataset's training split (minutes, once)",
         "manifold": "precision, recall, density and coverage",
         "kernel": "the unbiased kernel distance beside each of these distances",
-        "time": "warping error, flicker, motion, drift, jump cuts",
+        "time": "sharpness, grid, warping error, flicker, motion, drift, jump cuts",
         "stage": "words as asked, and physics, where captions are the stage's",
         "labels": "a classifier of the dataset's labels (trained once): recognised as asked",
         "copying": "share of copies, closeness to training clips",
@@ -66,6 +66,8 @@ _TIME = {
     "drift": ("drift", "how the look changes from the first to the last second"),
     "jump_cuts": ("jump cuts", "cuts in a clip"),
     "successive": ("SSIM of successive frames", "Wang's"),
+    "sharpness": ("sharpness", "slope of luma from pixel to pixel, over its deviation"),
+    "grid": ("grid", "how much steeper pictures are at the borders of blocks; 0 where no grid shows"),
 }  # fmt: skip
 
 
@@ -250,6 +252,7 @@ def _time(kit: Tools, ground: Ground) -> None:
     def gauge(clips: Tensor, begin: int, end: int) -> dict[str, Array]:
         found = temporal.measure(clips, fps)
         figures = {_TIME[name][0]: rows for name, rows in found.items() if name in _TIME}
+        figures["sharpness"], figures["grid"] = pictures.sharpness(clips), pictures.grid(clips)
         likeness = similarity.successive_ssim(clips)
         figures["SSIM of successive frames"] = np.concatenate(
             [np.full((len(clips), 1), np.nan), likeness], 1
@@ -366,8 +369,6 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
     """Likeness to the real clip of the same name."""
     places = {name: place for place, name in enumerate(ground.real.names)}
     lpips = published.for_lpips("alex", config.weights or None)
-    if isinstance(lpips, Missing):
-        kit.missing.append(Missing("LPIPS", lpips.why, lpips.hint))
     scales = ms_ssim_scales(*ground.real.form.size) if min(ground.real.form.size) > 10 else 0
     titles = {"PSNR": "higher", "SSIM": "higher", "MS-SSIM": "higher", "LPIPS": "lower"}
     for title, better in titles.items():
@@ -382,6 +383,8 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
     def of(clips: ClipSet) -> Gauge | None:
         if clips is ground.real or not all(name in places for name in clips.names):
             return None
+        if isinstance(lpips, Missing) and lpips not in kit.missing:
+            kit.missing.append(lpips)
 
         def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
             truth = ground.real.some([places[name] for name in clips.names[begin:end]])
