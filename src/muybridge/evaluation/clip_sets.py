@@ -112,8 +112,7 @@ def of_split(loader: Loader, count: int, name: str) -> ClipSet:
         tuple(clip.label for clip in clips),
         lambda begin, end: loader.fixed(count, begin, end).clips,
         {"split": loader.split, "split_clips": len(loader.clips), "windows": count,
-         "sources": len({clip.group for clip in clips}), "resize": "as the dataset stores them",
-         "digest": loader.dataset.facts["digest"]},
+         "sources": len({clip.group for clip in clips}), "digest": loader.dataset.facts["digest"]},
         objects=tuple(clip.objects for clip in clips),
     )  # fmt: skip
 
@@ -191,11 +190,8 @@ def of_folder(folder: Path, name: str, wanted: Wanted = AS_THEY_ARE) -> ClipSet:
         {
             "split": "folder", "windows": len(usable), "sources": len(usable),
             "digest": files.digest_of(*(files.digest(v.path) for v in usable)),
-            "cut": "the first frames" if wanted.frames else "whole files",
-            "rate": "nearest frame in time" if wanted.fps else "the files' own",
-            "resize": _resize(usable, form),
             "set_aside": dict(counts),
-        },
+        } | _alike(usable, form),
         tuple(f"{folder / v.name} was set aside: {v.reason}" for v in aside),
     )  # fmt: skip
 
@@ -245,11 +241,16 @@ def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
     return _Video(path, name, count, round(1 / gap, 2), size)
 
 
-def _resize(videos: Sequence[_Video], form: Form) -> str:
-    """What is done to bring pictures to one size."""
-    if all(video.size == form.size for video in videos):
-        return "none"
-    return f"stretched to {form.size[0]}x{form.size[1]}, by area where smaller, else cubic"
+def _alike(videos: Sequence[_Video], form: Form) -> dict[str, str]:
+    """What is done to bring videos to one form; nothing is said of what need not be done."""
+    done = {}
+    if any(video.frames != form.frames for video in videos):
+        done["cut"] = "the first frames"
+    if any(abs(video.fps - form.fps) > 0.01 * form.fps for video in videos):
+        done["rate"] = "the frame nearest in time"
+    if any(video.size != form.size for video in videos):
+        done["resize"] = "stretched, by area where smaller, else cubic"
+    return done
 
 
 def _most(videos: Sequence[_Video]) -> int:

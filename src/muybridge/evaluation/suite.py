@@ -153,7 +153,7 @@ class Bench:
             sets.append(self.ground.unseen)
         # A baseline's clips go with the real ones, and are not those of any footage of their own.
         own = [
-            dataclasses.replace(s, owners=tuple(f"{s.name} {i}" for i in range(len(s))))
+            dataclasses.replace(s, owners=tuple(f"{s.name} {i}" for i in range(len(s))), facts={})
             for s in sets
         ]
         return [(one.name, self.judge(one, manifest).scores) for one in own]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..core import manifests
 from .run_folder import Subject
 from .scores_file import Baseline, Score
 from .scores_table import better, group, grouped, named
 from .tables import Table
 from .values import between, figure
 
-ABSENT = "absent"
 WIDEST = 8  # scores beside one another in a table to copy
 
 
@@ -207,26 +207,16 @@ def _differences(present: Sequence[tuple[str, Score]]) -> tuple[Difference, ...]
     tables = [(name, comparable(score)) for name, score in present]
     fields = dict.fromkeys(field for _, table in tables for field in table)
     return tuple(
-        Difference(field, tuple((name, _shown(table, field)) for name, table in tables))
+        Difference(field, tuple((name, manifests.as_text(table, field)) for name, table in tables))
         for field in fields
-        if len({_shown(table, field) for _, table in tables}) > 1
+        if len({manifests.as_text(table, field) for _, table in tables}) > 1
     )
 
 
 def comparable(score: Score) -> dict[str, Any]:
-    """All that must agree. Fields on which run and checkpoint it was are what differs by intent."""
-    own = ("run", "checkpoint")
-    fields = {k: v for k, v in score.manifest.items() if k.split("_")[0] not in own}
-    return fields | {"better": score.better, "target": score.target, "unit": score.unit}
-
-
-def _shown(table: dict[str, Any], field: str) -> str:
-    value = table.get(field, ABSENT)
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, default=str)
+    """All that must agree."""
+    own = {"better": score.better, "target": score.target, "unit": score.unit}
+    return manifests.judged(score.manifest) | own
 
 
 def _chance(scores: Sequence[Score | None], best: frozenset[int], rows: Sequence[Entry]) -> str:
