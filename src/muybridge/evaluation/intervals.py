@@ -226,7 +226,7 @@ def statistic_interval(
 
 # How many standard errors from zero a statistic begins to vary in proportion to itself. By
 # simulation: smaller is too short for kernel distances near zero, larger for large ones.
-_TURN = {"distance": 1.0, "signed": 2.0}
+_TURN = {"distance": 1.0, "signed": 2.5}
 
 
 def _bounds(

@@ -15,7 +15,7 @@ Index = npt.NDArray[np.int64]
 
 # How much of the second-order part of the variance, which a jackknife counts twice, is taken off.
 # All of it would be right on average; intervals cover a little more evenly with this much.
-_TAKEN_OFF = 0.8
+_TAKEN_OFF = 0.9
 
 
 @dataclass(frozen=True)
