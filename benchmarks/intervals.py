@@ -154,7 +154,7 @@ def row(what: str, clips: str, ends: Array, usual: Array | None, target: Any) ->
         "covers %": 100 * float(((low <= target) & (target <= high)).mean()),
         "too high %": 100 * float((low > target).mean()),
         "too low %": 100 * float((high < target).mean()),
-        "mean width": float((high - low).mean()),
+        "median width": float(np.median(high - low)),
         "usual covers %": "not run",
     }
     if usual is not None:
