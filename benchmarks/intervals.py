@@ -157,6 +157,7 @@ def row(what: str, clips: str, ends: Array, usual: Array | None, target: Any) ->
         "median width": float(np.median(high - low)),
         "usual covers %": "not run",
     }
+    out["within 92 to 98"] = bool(92 <= out["covers %"] <= 98)
     if usual is not None:
         low, high = np.asarray(usual).T
         out["usual covers %"] = 100 * float(((low <= target) & (target <= high)).mean())
