@@ -154,9 +154,10 @@ def row(what: str, clips: str, ends: Array, usual: Array | None, target: Any) ->
         "covers %": 100 * float(((low <= target) & (target <= high)).mean()),
         "too high %": 100 * float((low > target).mean()),
         "too low %": 100 * float((high < target).mean()),
-        "mean width": float((high - low).mean()),
+        "median width": float(np.median(high - low)),
         "usual covers %": "not run",
     }
+    out["within 92 to 98"] = bool(92 <= out["covers %"] <= 98)
     if usual is not None:
         low, high = np.asarray(usual).T
         out["usual covers %"] = 100 * float(((low <= target) & (target <= high)).mean())
