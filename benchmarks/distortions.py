@@ -115,8 +115,9 @@ def main() -> None:
                 continue
             if (on, fault.metric) not in benches:
                 ground = suite.Ground(real)
-                kit = tools.choose(config, ground, names=(fault.metric,) if fault.metric != "manifold"
-                                   else ("appearance", "motion", "manifold"))  # fmt: skip
+                # Precision and recall are on the features of these two.
+                more = ("appearance", "motion") if fault.metric == "manifold" else ()
+                kit = tools.choose(config, ground, names=(fault.metric, *more))
                 benches[on, fault.metric] = suite.Bench(ground, kit, config)
             bench = benches[on, fault.metric]
             first = judged(bench, clips, fault.measure)

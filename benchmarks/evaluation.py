@@ -5,7 +5,7 @@
 Clips of the stage, 16 frames of 64x64, from a dataset on disk: as many of each side are judged as
 said. Everything that needs no trained network is measured; training the learned extractor and the
 classifier is apart. Memory is the peak of the process above what it held before, for the clips
-asked for and for four times as many: features grow with the clips, pictures must not.
+asked for and for twice as many: features grow with the clips, pictures must not.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
         seconds, mib = timed(pass_over)
         rows.append({"part": f"{name}, one pass", "clips": args.clips, "seconds": round(seconds, 2),
                      "MiB": round(mib)})  # fmt: skip
-    for count in (args.clips, 4 * args.clips):
+    for count in (args.clips, 2 * args.clips):
 
         def whole(count: int = count) -> None:
             base = ground(loaders, count)
