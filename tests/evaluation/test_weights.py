@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from muybridge.core import files
 from muybridge.evaluation import pretext, weights
 
 
@@ -70,7 +71,7 @@ def test_a_key_heeds_data_cut_settings_and_code(
 ) -> None:
     loader = squares()("train")
     slower = type(loader)(loader.dataset, "train", loader.config.with_values(fps=4, frames=4))
-    monkeypatch.setattr(weights.files, "digest", lambda path: Path(path).name)
+    monkeypatch.setattr(files, "digest", lambda path: Path(path).name)
     cases = [
         ([loader], {"steps": 1}, [pretext]),
         ([slower], {"steps": 1}, [pretext]),

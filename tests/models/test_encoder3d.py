@@ -8,12 +8,12 @@ import torch
 
 from muybridge.models import encoder3d
 
-SMALL = {"widths": (4, 6), "depth": 2}
+SMALL = encoder3d.Config(widths=(4, 6), depth=2)
 
 
 def network(**settings: object) -> encoder3d.Encoder3d:
     torch.manual_seed(0)
-    made = encoder3d.network(encoder3d.Config(**(SMALL | settings)))
+    made = encoder3d.network(SMALL.with_values(**settings))
     for block in made.modules():
         if isinstance(block, encoder3d.Block):
             torch.nn.init.normal_(block.second.weight, std=0.1)

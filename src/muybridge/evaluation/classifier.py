@@ -11,13 +11,13 @@ import copy
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..core import chance
@@ -31,6 +31,7 @@ from ..models import encoder3d
 from . import weights
 
 Array = npt.NDArray[np.float64]
+Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 Curve = list[tuple[int, float, float]]
 # Clips, and the numbers of their classes (n,) or 1 and 0 for each object (n, classes).
 Told = tuple[Tensor, Tensor]
@@ -51,7 +52,7 @@ class Config(Section):
     """What is recognised: the one label of a clip, or each of the objects that it may show."""
     encoder: encoder3d.Config = encoder3d.Config(widths=(16, 32, 64), cells=8)
     """The network that looks at form and colour."""
-    steps: Count = 240
+    steps: Count = 160
     """Updates: steps, not minutes, so that the same weights come out on a busy machine."""
     batch: Count = 24
     """Clips in an update."""
@@ -59,9 +60,9 @@ class Config(Section):
     """At its peak; it falls as a cosine."""
     weight_decay: NotNegative = 0.1
     """Of AdamW."""
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: Share = 0.3
     """Share of features left out at random."""
-    smoothing: float = Field(0.1, ge=0, lt=1)
+    smoothing: Share = 0.1
     """Label smoothing: how much of what is asked for is shared out among all classes."""
     validations: Count = 8
     """Times that both accuracies are measured; the best of these moments is kept."""

@@ -31,7 +31,7 @@ class Config(Section):
 
     channels: Count = 3
     """Channels of a clip."""
-    cells: int = pydantic.Field(0, ge=0, le=16)
+    cells: Annotated[int, pydantic.Field(ge=0, le=16)] = 0
     """With so many cells along a side, `energies` are among the features: small sets of clips do
     not teach a network to take differences by itself. 0 for none."""
     patch: tuple[Count, Count, Count] = (2, 4, 4)
