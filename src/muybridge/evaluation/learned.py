@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..core import chance
@@ -46,19 +46,20 @@ _MOMENTS, _TOGETHER = 16, 32
 # Speeds shown beside the true one, where the footage is stored finely or long enough.
 _SPEEDS = (0.5, 0.67, 1.33, 2.0)
 _TASKS = (*pretext.FLAWS, "speed")
+_GRADED = tuple(flaw for flaw in pretext.FLAWS if flaw != "reversal")
 _VARIED = augment.Config(flip=0.5, zoom=0.2, brightness=0.05, contrast=0.1, saturation=0.1)
 
 
 class Config(Section):
     """How the extractor is trained."""
 
-    features: int = Field(64, ge=2)
+    features: Annotated[int, pydantic.Field(ge=2)] = 64
     """Numbers for a clip."""
-    encoder: encoder3d.Config = encoder3d.Config(differences=True)
+    encoder: encoder3d.Config = encoder3d.Config(cells=4)
     """The network's shape."""
-    steps: Count = 350
+    steps: Count = 300
     """Updates: steps, not minutes, so that the same weights come out on a busy machine."""
-    batch: int = Field(16, ge=4)
+    batch: Annotated[int, pydantic.Field(ge=4)] = 12
     """Clips in an update; two windows of each."""
     learning_rate: Positive = 2e-3
     """At its peak; it rises over the first tenth and falls as a cosine."""
@@ -66,7 +67,7 @@ class Config(Section):
     """Of AdamW."""
     temperature: Positive = 0.2
     """Of the contrastive task."""
-    flaws: NotNegative = 1.0
+    flaws: NotNegative = 4.0
     """Weight of telling flaws, against 1 for telling footage."""
     seed: int = 0
     """Of weights, order, moments and flaws."""
@@ -248,7 +249,8 @@ def _order(count: int, config: Config) -> Iterator[Tensor]:
 def _losses(network: Network, pairs: Pairs, config: Config) -> Tensor:
     """The loss of telling footage, and of telling flaws: (2,)."""
     features = network(pairs.clips)
-    told = F.smooth_l1_loss(network.flaws(features), pairs.flaws, beta=0.2, reduction="none")
+    # Squares, not sizes: most flaws are absent, and what is unsure would be called absent.
+    told = (network.flaws(features) - pairs.flaws).square()
     places = F.normalize(network.footage(features), dim=1)
     alike = places @ places.mT / config.temperature
     count = len(alike)
@@ -343,11 +345,16 @@ class Windows:
         index = int(_MOMENTS * pretext.share(random)) * each + place
         stored = to_uint8(loader.fixed(_MOMENTS * each, index, index + 1).clips[0])
         clip = torch.from_numpy(to_float(augment.apply(stored, augment.draw(_VARIED, seed))))
-        count = (0, 1, 1, 1, 2)[int(5 * pretext.share(random))]
-        for flaw in torch.randperm(len(pretext.FLAWS), generator=random)[:count].tolist():
+        count = (0, 1, 1, 2, 2)[int(5 * pretext.share(random))]
+        flaws = torch.randperm(len(_GRADED), generator=random)[:count].tolist()
+        for name in [_GRADED[flaw] for flaw in flaws]:
             level = 0.05 + 0.95 * pretext.share(random)
-            clip = pretext.apply(clip, _TASKS[flaw], level, random)
-            much[flaw] = 1.0 if _TASKS[flaw] == "reversal" else level
+            clip = pretext.apply(clip, name, level, random)
+            much[_TASKS.index(name)] = level
+        # The hardest to see, and so shown the most often.
+        if pretext.share(random) < 0.25:
+            clip = pretext.apply(clip, "reversal", 1.0, random)
+            much[_TASKS.index("reversal")] = 1.0
         return clip, much
 
 

@@ -23,7 +23,7 @@ def key_of(loaders: Sequence[Loader], settings: object, modules: Sequence[Module
     """Names a training: its data as they are cut, its settings, and the code that does it."""
     cuts = [
         {"dataset": one.dataset.facts["digest"], "split": one.split, "seed": one.seed}
-        | {"frames": one.config.frames, "fps": one.config.fps, "size": one.config.size}
+        | one.config.model_dump(include={"frames", "fps", "size", "invented"})
         for one in loaders
     ]
     code = [files.digest(Path(str(module.__file__))) for module in modules]

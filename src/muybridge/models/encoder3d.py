@@ -22,8 +22,8 @@ from ..core.config import Count, Section
 LEAST = (4, 16, 16)
 # Variance taken for that of a blank clip, which has none.
 _BLANK = 1e-4
-# Changes and detail are smaller than pixels; so much larger, they are of like size in real footage.
-_CHANGE, _DETAIL = 4.0, 6.0
+# Size of a change of brightness that is taken for none.
+_STILL = 1e-3
 
 
 class Config(Section):
@@ -31,9 +31,9 @@ class Config(Section):
 
     channels: Count = 3
     """Channels of a clip."""
-    differences: bool = False
-    """Looks at changes from frame to frame and at detail (pixels less the mean of their
-    neighbours) beside the pixels: small sets of clips do not teach a network to take them."""
+    cells: Annotated[int, pydantic.Field(ge=0, le=16)] = 0
+    """With so many cells along a side, `energies` are among the features: small sets of clips do
+    not teach a network to take differences by itself. 0 for none."""
     patch: tuple[Count, Count, Count] = (2, 4, 4)
     """Frames, rows and columns of pixels folded into one place."""
     widths: Annotated[tuple[Count, ...], pydantic.Field(min_length=1)] = (32, 64, 96)
@@ -51,6 +51,7 @@ class Encoder3d(nn.Module):
     """Clips to features: mean and log of the deviation of every stage over space and time.
 
     Early stages tell texture, late ones form and motion; deviations tell what is in few places.
+    With `cells`, `energies` stand beside them.
 
     Attributes:
         config: its shape.
@@ -60,8 +61,7 @@ class Encoder3d(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config, widths = config, config.widths
-        channels = config.channels * (3 if config.differences else 1)
-        self.stem = nn.Conv3d(channels * math.prod(config.patch), widths[0], 1)
+        self.stem = nn.Conv3d(config.channels * math.prod(config.patch), widths[0], 1)
         before = (widths[0], *widths)
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -72,7 +72,7 @@ class Encoder3d(nn.Module):
             )
             for place, width in enumerate(widths)
         )
-        self.features = 2 * sum(widths)
+        self.features = 2 * sum(widths) + 9 * config.cells**2
 
     def forward(self, clips: Tensor) -> Tensor:
         """Features of clips.
@@ -89,7 +89,11 @@ class Encoder3d(nn.Module):
         levels = []
         for level in self.maps(clips):
             flat = level.flatten(2)
-            levels += [flat.mean(2), (flat.var(2, correction=0) + _BLANK).log() / 2]
+            mean = flat.mean(2, keepdim=True)
+            variance = (flat - mean).square().mean(2)
+            levels += [mean.squeeze(2), (variance + _BLANK).log() / 2]
+        if self.config.cells:
+            levels.append(energies(clips, self.config.cells))
         return torch.cat(levels, 1)
 
     def maps(self, clips: Tensor) -> list[Tensor]:
@@ -111,8 +115,7 @@ class Encoder3d(nn.Module):
             )
         if any(side < least for side, least in zip(extent, LEAST, strict=True)):
             raise ValueError(f"clips of {extent} frames, rows and columns; at least {LEAST}")
-        x = _beside(clips) if self.config.differences else clips
-        x = x.movedim(2, 1)
+        x = clips.movedim(2, 1)
         over = [-side % part for side, part in zip(extent, self.config.patch, strict=True)]
         if any(over):
             x = F.pad(x, (0, over[2], 0, over[1], 0, over[0]), mode="replicate")
@@ -122,13 +125,33 @@ class Encoder3d(nn.Module):
         return x
 
 
-def _beside(clips: Tensor) -> Tensor:
-    """Pixels, changes and detail: (n, time, 3 x channels, height, width)."""
-    change = clips.diff(dim=1)
-    change = torch.cat([change[:, :1], change], 1)
-    flat = clips.flatten(0, 1)
-    around = F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
-    return torch.cat([clips, _CHANGE * change, _DETAIL * (flat - around).view(clips.shape)], 2)
+def energies(clips: Tensor, cells: int) -> Tensor:
+    """How much a clip changes, how much its change changes, and how much detail it has, cell by
+    cell of a grid: the logs of mean and deviation over time, and the share by which it grows.
+
+    What grows tells time forwards from backwards; mean and deviation do not.
+
+    Args:
+        clips: (n, time, channels, height, width) in [-1, 1]; four frames or more.
+        cells: along a side of the grid.
+
+    Returns:
+        (n, 9 x cells x cells).
+    """
+    grey = clips.mean(2)
+    change = grey.diff(dim=1)
+    detail = grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)
+    rows = []
+    for seen in (change, change.diff(dim=1), detail):
+        sizes = F.adaptive_avg_pool2d(seen.abs(), cells).flatten(2)
+        mean = sizes.mean(1)
+        over = sizes - mean[:, None]
+        # Not 0 under the root, where its slope is infinite.
+        deviation = (over.square().mean(1) + _STILL**4).sqrt()
+        when = torch.linspace(-1, 1, sizes.shape[1], device=clips.device)[:, None]
+        growth = (over * when).mean(1) / (mean + _STILL)
+        rows += [(mean + _STILL).log(), (deviation + _STILL).log(), growth]
+    return torch.cat(rows, 1)
 
 
 class Block(nn.Module):
@@ -142,7 +165,8 @@ class Block(nn.Module):
         same = inputs == outputs and stride == 1
         self.way = nn.Identity() if same else nn.Conv3d(inputs, outputs, 1)
         self.stride = stride
-        nn.init.zeros_(self.second.weight)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, t, h, w) to (n, outputs, t / stride, h / stride, w / stride), rounded up."""
