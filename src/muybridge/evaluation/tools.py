@@ -118,8 +118,13 @@ class Tools:
         """Scores of sets as wholes that are no distances: Inception Scores."""
         scores = []
         for title, extractor in self.inception:
-            value, deviation = inception_score(_flat(made.features[extractor.name]))
-            floor, _ = inception_score(_flat(real.features[extractor.name]))
+            try:
+                value, deviation = inception_score(_flat(made.features[extractor.name]))
+                floor, _ = inception_score(_flat(real.features[extractor.name]))
+            except ValueError as error:
+                raise MuybridgeError(
+                    f"{title} cannot be had: {error}", "generate more, or add footage"
+                ) from error
             scores.append(
                 Score(
                     title, value, "higher", manifest | extractor.facts | {"splits": 10},
