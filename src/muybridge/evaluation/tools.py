@@ -38,7 +38,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
     {
         "appearance": "distance by what clips look like; needs no weights",
         "motion": "distance by how brightness changes; needs no weights",
-        "learned": "distance by an extractor trained on the dataset's training split (minutes, once)",
+        "learned": "distance by an extractor trained on the training split (minutes, once)",
         "manifold": "precision, recall, density and coverage",
         "kernel": "the unbiased kernel distance beside each of these distances",
         "time": "sharpness, grid, warping error, flicker, motion, drift, jump cuts",
@@ -62,12 +62,12 @@ _TIME = {
     "flicker": ("flicker", "brightness and colour that come and go"),
     "motion_amount": ("amount of motion", "mean length of the flow, picture heights a second"),
     "freeze": ("frozen frames", "share of frames that repeat the one before"),
-    "disorder": ("frames out of order", "share of neighbours that would move more smoothly swapped"),
+    "disorder": ("frames out of order", "share of neighbours that would move better swapped"),
     "drift": ("drift", "how the look changes from the first to the last second"),
     "jump_cuts": ("jump cuts", "cuts in a clip"),
     "successive": ("SSIM of successive frames", "Wang's"),
     "sharpness": ("sharpness", "slope of luma from pixel to pixel, over its deviation"),
-    "grid": ("grid", "how much steeper pictures are at the borders of blocks; 0 where no grid shows"),
+    "grid": ("grid", "how much steeper pictures are at the borders of blocks; 0 where none shows"),
 }  # fmt: skip
 
 
