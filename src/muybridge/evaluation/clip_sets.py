@@ -120,19 +120,22 @@ def of_split(loader: Loader, count: int, name: str) -> ClipSet:
 
 
 def of_tensor(
-    clips: Tensor, fps: float, name: str, like: ClipSet, facts: dict[str, Any] | None = None
+    clips: Tensor, fps: float, name: str, captions: Sequence[str] = (), labels: Sequence[str] = ()
 ) -> ClipSet:
-    """Clips in memory, that go with those of `like` one by one: same captions and owners."""
-    count = len(clips)
+    """Clips in memory, (n, time, 3, height, width) in [-1, 1], each of footage of its own.
+
+    `captions` and `labels` are () or have one for each.
+    """
+    names = tuple(f"{name} {index}" for index in range(len(clips)))
     return ClipSet(
         name,
         Form(clips.shape[1], fps, (clips.shape[3], clips.shape[4])),
-        tuple(f"{name} {index}" for index in range(count)),
-        tuple(f"{name} {index}" for index in range(count)),
-        like.captions[:count],
-        like.labels[:count],
+        names,
+        names,
+        tuple(captions) or ("",) * len(clips),
+        tuple(labels) or ("",) * len(clips),
         lambda begin, end: clips[begin:end],
-        facts or {},
+        {"resize": "none"},
     )
 
 

@@ -201,8 +201,8 @@ class Bench:
               for title, extractor, note in self.tools.distances),
             *(partial(scoring.of_kernel, extractor, title, *sides, common, note)
               for title, extractor, note in self.tools.kernels),
-            *(partial(scoring.of_manifold, names, facts, *sides, k, common)
-              for names, facts in self.tools.manifolds),
+            *(partial(scoring.of_manifold, [e.name for e in space], facts, *sides, k, common)
+              for space, facts in self.tools.manifolds),
             partial(self.tools.others, *sides, common),
         ]  # fmt: skip
         scores: list[Score] = []

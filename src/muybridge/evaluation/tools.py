@@ -92,7 +92,7 @@ class Tools:
     metrics: frozenset[str]
     distances: list[tuple[str, Extractor, str]] = field(default_factory=list)
     kernels: list[tuple[str, Extractor, str]] = field(default_factory=list)
-    manifolds: list[tuple[tuple[str, ...], dict[str, Any]]] = field(default_factory=list)
+    manifolds: list[tuple[tuple[Extractor, ...], dict[str, Any]]] = field(default_factory=list)
     gauges: list[Callable[[ClipSet], Gauge | None]] = field(default_factory=list)
     meanings: dict[str, Meaning] = field(default_factory=dict)
     curves: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -105,6 +105,7 @@ class Tools:
     def extractors(self) -> list[Extractor]:
         """Each once."""
         every = [e for _, e, _ in self.distances + self.kernels] + [e for _, e in self.inception]
+        every += [e for space, _ in self.manifolds for e in space]
         return list({extractor.name: extractor for extractor in every}.values())
 
     def gauges_of(self, clips: ClipSet) -> list[Gauge]:
@@ -210,7 +211,8 @@ def _offline(kit: Tools, config: Config, train: Loader | None, validation: Loade
                 kit.kernels.append((f"{name} kernel distance", extractor, OWN))
     if "manifold" in kit.metrics:
         space = ("learned",) if "learned" in offered else ("appearance", "motion")
-        kit.manifolds.append((space, {"space": " + ".join(space)}))
+        facts = {"space": " + ".join(space)}
+        kit.manifolds.append((tuple(offered[name] for name in space), facts))
 
 
 def _beside(train: Loader) -> Path:
