@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def test_sharpness_of_a_ramp_is_known() -> None:
 def test_sharpness_falls_with_blur_and_rises_with_noise() -> None:
     clips = smooth()
     levels = [sharpness(clips)] + [sharpness(blur(clips, level)) for level in (1, 2, 3)]
-    assert all((after < before).all() for before, after in zip(levels, levels[1:], strict=False))
+    assert all((after < before).all() for before, after in pairwise(levels))
     assert (sharpness(noise(clips, 1)) > levels[0]).all()
 
 
@@ -60,7 +62,7 @@ def test_sharpness_of_a_clip_is_the_mean_of_its_frames() -> None:
 def test_a_grid_grows_with_the_steps_between_blocks(side: int) -> None:
     clips = smooth()
     found = [grid(shifted(clips, side, by)) for by in (0, 0.02, 0.05, 0.1)]
-    assert all((after > before).all() for before, after in zip(found, found[1:], strict=False))
+    assert all((after > before).all() for before, after in pairwise(found))
     assert np.abs(found[0]).max() < 0.2
     assert found[2].min() > 1
 

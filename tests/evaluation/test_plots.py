@@ -81,7 +81,7 @@ def test_few_clips_one_feature_and_features_of_frames_are_drawn_too(
 def test_a_feature_that_real_clips_do_not_vary_in_is_not_blown_up() -> None:
     real = np.random.default_rng(0).normal(size=(20, 3))
     real[:, 1] = 0.5
-    made = real + [0, 1e-3, 0]
+    made = real + np.array([0, 1e-3, 0])
     found = plots.cloud("t", "x", [measured("made", made), measured("real", real)])
     one, other = (np.array(g["x"]) for g in found["groups"])
     assert np.abs(one - other).max() < 0.01
