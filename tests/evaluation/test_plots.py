@@ -85,3 +85,12 @@ def test_a_feature_that_real_clips_do_not_vary_in_is_not_blown_up() -> None:
     found = plots.cloud("t", "x", [measured("made", made), measured("real", real)])
     one, other = (np.array(g["x"]) for g in found["groups"])
     assert np.abs(one - other).max() < 0.01
+
+
+def test_a_network_s_accuracy_is_drawn_on_both_splits() -> None:
+    found = plots.learning("t", [(0, 0.5, 0.25), (10, 1.0, 0.75)])
+    strict(found)
+    assert [(line["name"], line["x"], line["y"]) for line in found["lines"]] == [
+        ("training clips", [0, 10], [0.5, 1.0]),
+        ("validation clips", [0, 10], [0.25, 0.75]),
+    ]

@@ -23,8 +23,9 @@ from .flow import settings as flow_settings
 from .inception_score import inception_score
 from .manifest import Score
 from .measured import Extractor, Gauge, Measured
+from .plots import learning
 from .references import Missing
-from .scoring import OWN, Meaning
+from .scoring import OWN, Meaning, rows
 from .tracker import KEYS, observe
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ class Tools:
         scores = []
         for title, extractor in self.inception:
             try:
-                value, deviation = inception_score(_flat(made.features[extractor.name]))
-                floor, _ = inception_score(_flat(real.features[extractor.name]))
+                value, deviation = inception_score(rows(made, extractor.name)[0])
+                floor, _ = inception_score(rows(real, extractor.name)[0])
             except ValueError as error:
                 raise MuybridgeError(
                     f"{title} cannot be had: {error}", "generate more, or add footage"
@@ -323,7 +324,7 @@ def _recognised(
             kit.missing.append(Missing(title, error.message, error.hint))
             continue
         kit.hashes[f"the classifier of {kind}"] = judge.digest
-        kit.drawn.append(_accuracy(kind, judge))
+        kit.drawn.append(learning(f"The classifier of {kind} while it learnt", judge.curves))
         kit.meanings[title] = Meaning(
             "higher", "%", "what a classifier trained on real clips recognises; for real held-out "
             "clips its own hit rate", _plain(judge.facts) | {"classifier_sha256": judge.digest},
@@ -353,18 +354,6 @@ def _recognition(
         return {title: ((found > 0.5) == np.array(named)).mean(1)}
 
     return gauge
-
-
-def _accuracy(kind: str, judge: classifier.Classifier) -> dict[str, Any]:
-    """The classifier's own curves, to be drawn."""
-    steps, train, validation = zip(*judge.curves, strict=True)
-    sides = (("training clips", train), ("validation clips", validation))
-    return {
-        "title": f"The classifier of {kind} while it learnt", "x": "step", "y": "accuracy",
-        "note": "the moment that is best on validation clips is kept",
-        "lines": [{"name": name, "x": list(steps), "y": list(rows), "low": None, "high": None}
-                  for name, rows in sides],
-    }  # fmt: skip
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -408,7 +397,3 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
         return gauge
 
     kit.gauges.append(of)
-
-
-def _flat(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return features.reshape(-1, features.shape[-1])
