@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from muybridge.core.errors import MuybridgeError
-from muybridge.evaluation import intervals, scoring
+from muybridge.evaluation import comparison, intervals, scoring
 from muybridge.evaluation.clip_sets import of_tensor
 from muybridge.evaluation.frechet import frechet
 from muybridge.evaluation.kernel import kernel_distance
@@ -63,7 +63,7 @@ def test_a_mean_has_value_floor_interval_and_values() -> None:
     assert score.floor == score.target == 4
     assert score.interval == pytest.approx(intervals.mean_interval([1.0, 2.0, 4.0]))
     assert score.interval_of
-    assert score.manifest == {"frames": 4, "how": "so", "measured_clips": 3}
+    assert score.manifest == {"frames": 4, "how": "so", "subject_measured_clips": 3}
     np.testing.assert_array_equal(score.values, made)
 
 
@@ -73,7 +73,7 @@ def test_of_figures_by_frame_each_clip_counts_once_and_only_frames_that_have_one
         measured(figures={"a": rows}), measured(figures={"a": rows}), {"a": Meaning("lower")}, {}
     )
     assert score.value == 4
-    assert score.manifest["measured_clips"] == 2
+    assert score.manifest["subject_measured_clips"] == 2
 
 
 def test_shares_are_percent_with_wilsons_interval() -> None:
@@ -87,6 +87,7 @@ def test_shares_are_percent_with_wilsons_interval() -> None:
     assert score.target is None
     low, high = intervals.share_interval(hits, owners=range(8))
     assert score.interval == (100 * low, 100 * high)
+    assert np.mean(score.values) == score.value
 
 
 def test_clips_of_one_piece_of_footage_make_an_interval_wider() -> None:
@@ -238,3 +239,19 @@ def test_means_of_frames_ignore_warnings_of_empty_rows() -> None:
     with np.errstate(all="raise"):
         found = scoring.per_clip(np.array([[np.nan, np.nan], [1.0, np.nan]]))
     np.testing.assert_array_equal(found, [np.nan, 1.0])
+
+
+def test_scores_of_clips_with_the_same_conditions_are_compared_in_pairs() -> None:
+    """Also where they are percent, and where some clips have no value."""
+    one, two = np.array([1.0, 1, 0, 1, 1, np.nan, 1, 1]), np.array([0.0, 0, 0, 1, np.nan, 1, 0, 0])
+    scores = [
+        of_figures(
+            measured(figures={"a": hits}), measured(figures={"a": one}),
+            {"a": Meaning("higher", "%", share=True)}, {"conditions": "same"},
+        )
+        for hits in (one, two)
+    ]  # fmt: skip
+    found = comparison.compare(*scores)
+    assert not found.refused
+    assert found.rows[0].method == "paired, 6 clips"
+    assert found.rows[0].difference == pytest.approx(100 * 4 / 6)

@@ -75,14 +75,14 @@ def _mean(
         name,
         factor * float(values.mean()),
         meaning.better,
-        manifest | dict(meaning.facts) | {"measured_clips": len(values)},
+        manifest | dict(meaning.facts) | {"subject_measured_clips": len(values)},
         interval=None if interval is None else (factor * interval[0], factor * interval[1]),
         interval_of=OF_MEAN,
         floor=floor,
         target=floor if meaning.better == "near" else None,
         unit=meaning.unit,
         note=meaning.note,
-        values=tuple(float(f"{value:.6g}") for value in per_clip(made.figures[name])),
+        values=tuple(float(f"{factor * value:.6g}") for value in per_clip(made.figures[name])),
     )
 
 
