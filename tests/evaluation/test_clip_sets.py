@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -274,7 +275,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
             frames=24, height=32, width=32, label=("walk", "run")[index % 2],
             caption=f"caption {index}", objects=("dog",) * (index % 2), source="own",
             licence="CC0", original=f"{index}.mov", start=0.0, end=1.0, kinds=bytes(24),
-            content=f"{index}",
+            content=hashlib.sha256(content).hexdigest(),
         )  # fmt: skip
         pairs.append((clip, path))
     facts = {
