@@ -101,5 +101,5 @@ def of_model(real: ClipSet, read: Callable[[int, int], Tensor]) -> ClipSet:
     names = tuple(f"sample {index}" for index in range(len(real)))
     return dataclasses.replace(
         real, name="generated", names=names, owners=names, read=read, warnings=(),
-        facts={},
+        facts={"resize": "none"},
     )  # fmt: skip

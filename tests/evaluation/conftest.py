@@ -1,17 +1,21 @@
-"""A small dataset of moving squares, in memory."""
+"""What the tests of evaluation share: a small dataset of moving squares, and clips of the stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from muybridge.core.clips import to_float
 from muybridge.core.video import Frames
+from muybridge.data import stage
 from muybridge.data.loader import Config, Loader
 from muybridge.data.store import Clip, Dataset
+from muybridge.evaluation.clip_sets import ClipSet, of_tensor
 
 SIDE, FRAMES = 24, 12
 Squares = Callable[..., Callable[[str], Loader]]
@@ -72,3 +76,21 @@ def squares() -> Squares:
         return lambda split: Loader(dataset, split, config)
 
     return make
+
+
+def of_stage(seed: int, indices: Sequence[int], name: str = "clips") -> ClipSet:
+    """Fresh clips of the stage, 16 frames of 64x64 at 8 a second, with their captions."""
+    settings = stage.Settings((64, 64), 8, 2.0, seed)
+    made = [stage.render(settings, index) for index in indices]
+    captions = [
+        stage.caption_of(truth["colour"], truth["shape"], truth["motion"], index)
+        for index, (_, truth) in zip(indices, made, strict=True)
+    ]
+    clips = torch.from_numpy(to_float(np.stack([clip for clip, _ in made])))
+    return of_tensor(clips, 8, name, captions)
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[..., ClipSet]:
+    """`of_stage`: clips of the stage."""
+    return of_stage

@@ -7,7 +7,14 @@ from torch import Tensor
 
 from muybridge.core.clips import to_float
 from muybridge.data.stage import Settings, render
-from muybridge.evaluation.copying import COPY_RATIO, Copying, nearest, thumbnails
+from muybridge.evaluation.copying import (
+    COPY_RATIO,
+    Copying,
+    distances,
+    group_numbers,
+    nearest,
+    thumbnails,
+)
 
 COUNT, MOMENTS = 30, (0, 4, 8)
 
@@ -106,3 +113,38 @@ def test_with_one_piece_of_footage_nothing_is_called_a_copy_for_want_of_a_second
     small, groups = training
     one = nearest(thumbnails(of_stage(4, 5, 2.0)), small, torch.zeros_like(groups))
     assert one.share == 0
+
+
+def test_the_second_is_the_nearest_of_other_footage() -> None:
+    random = torch.Generator().manual_seed(0)
+    clips, own = (torch.rand(n, 4, 3, 16, 16, generator=random) * 2 - 1 for n in (5, 12))
+    groups = torch.arange(12) % 4
+    found = nearest(thumbnails(clips), thumbnails(own), groups)
+    for index in range(len(clips)):
+        table = distances(thumbnails(clips[index : index + 1]), thumbnails(own))[0].numpy()
+        best = int(table.argmin())
+        others = [i for i in range(12) if groups[i] != groups[best]]
+        assert found.nearest[index] == best
+        assert found.second[index] == min(others, key=lambda i: table[i])
+        assert groups[found.second[index]] != groups[best]
+
+
+def test_without_other_footage_the_second_is_the_nearest() -> None:
+    random = torch.Generator().manual_seed(0)
+    clips = thumbnails(torch.rand(3, 4, 3, 16, 16, generator=random))
+    found = nearest(clips, clips, torch.zeros(3, dtype=torch.int64))
+    assert (found.second == found.nearest).all()
+    assert (found.ratio == 1).all()
+
+
+def test_groups_are_numbers_equal_for_equal_owners() -> None:
+    assert group_numbers(["b", "a", "b", "c", "a"]).tolist() == [0, 1, 0, 2, 1]
+
+
+def test_what_is_found_does_not_depend_on_how_many_are_looked_at_at_once(
+    training: tuple[Tensor, Tensor],
+) -> None:
+    clips = thumbnails(of_stage(6, 3, 2.0)).repeat(100, 1)  # more than are compared at once
+    whole, few = nearest(clips, *training), nearest(clips[:3], *training)
+    assert (whole.nearest == np.tile(few.nearest, 100)).all()
+    np.testing.assert_allclose(whole.distance, np.tile(few.distance, 100), rtol=1e-5)

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..core import files
 from ..core.clips import to_float
 from ..core.decoding import frames as decoded
+from ..core.decoding import probe
 from ..core.errors import DataError, MuybridgeError
 from ..core.progress import track
 from ..core.video import SUFFIXES, Frames, at_rate, decode
@@ -118,19 +119,22 @@ def of_split(loader: Loader, count: int, name: str) -> ClipSet:
 
 
 def of_tensor(
-    clips: Tensor, fps: float, name: str, like: ClipSet, facts: dict[str, Any] | None = None
+    clips: Tensor, fps: float, name: str, captions: Sequence[str] = (), labels: Sequence[str] = ()
 ) -> ClipSet:
-    """Clips in memory, that go with those of `like` one by one: same captions and owners."""
-    count = len(clips)
+    """Clips in memory, (n, time, 3, height, width) in [-1, 1], each of footage of its own.
+
+    `captions` and `labels` are () or have one for each.
+    """
+    names = tuple(f"{name} {index}" for index in range(len(clips)))
     return ClipSet(
         name,
         Form(clips.shape[1], fps, (clips.shape[3], clips.shape[4])),
-        tuple(f"{name} {index}" for index in range(count)),
-        tuple(f"{name} {index}" for index in range(count)),
-        like.captions[:count],
-        like.labels[:count],
+        names,
+        names,
+        tuple(captions) or ("",) * len(clips),
+        tuple(labels) or ("",) * len(clips),
         lambda begin, end: clips[begin:end],
-        facts or {},
+        {"resize": "none"},
     )
 
 
@@ -149,9 +153,10 @@ class _Video:
 def of_folder(folder: Path, name: str, wanted: Wanted = AS_THEY_ARE) -> ClipSet:
     """The videos in a folder and its subfolders, one clip each.
 
-    Rules, all in the manifest: files that cannot be decoded whole are set aside; with
-    `wanted.frames` a clip is the first so many frames, and shorter files are set aside; with
-    `wanted.fps` the frame nearest in time is taken; with `wanted.size` pictures are stretched.
+    Rules, all in the manifest: files of which not all that is judged can be decoded are set aside;
+    with `wanted.frames` a clip is the first so many frames, and shorter files are set aside; with
+    `wanted.fps` the frame nearest in time is taken; with `wanted.size` pictures are stretched. A
+    rate or size that all files have is no rule: what it gives is what they hold.
 
     Raises:
         MuybridgeError: no video can be used, or they differ in length, rate or size and `wanted`
@@ -191,7 +196,8 @@ def of_folder(folder: Path, name: str, wanted: Wanted = AS_THEY_ARE) -> ClipSet:
             "split": "folder", "windows": len(usable), "sources": len(usable),
             "digest": files.digest_of(*(files.digest(v.path) for v in usable)),
             "set_aside": dict(counts),
-        } | _alike(usable, form),
+            **_rules(usable, form),
+        },
         tuple(f"{folder / v.name} was set aside: {v.reason}" for v in aside),
     )  # fmt: skip
 
@@ -235,22 +241,32 @@ def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
         return _Video(path, name, reason="uneven rate: --fps brings it to an even one")
     count = len(times)
     if wanted.fps is not None:
-        count = int(np.ceil((times[-1] + gap / 2 - 1e-9) * wanted.fps))
+        count = int(np.ceil((times[-1] + gaps[-1] / 2 - 1e-9) * wanted.fps))  # as `at_rate` does
     if wanted.frames is not None and count < wanted.frames:
         return _Video(path, name, reason=f"too short: {count} frames of {wanted.frames}")
-    return _Video(path, name, count, round(1 / gap, 2), size)
+    return _Video(path, name, count, _rate(path, times), size)
 
 
-def _alike(videos: Sequence[_Video], form: Form) -> dict[str, str]:
-    """What is done to bring videos to one form; nothing is said of what need not be done."""
-    done = {}
-    if any(video.frames != form.frames for video in videos):
-        done["cut"] = "the first frames"
-    if any(abs(video.fps - form.fps) > 0.01 * form.fps for video in videos):
-        done["rate"] = "the frame nearest in time"
+def _rate(path: Path, times: Sequence[float]) -> float:
+    """Frames a second by the frames' times, or as the file states it where these agree: some files
+    hold times in whole milliseconds."""
+    stated, gaps = probe(path).fps, len(times) - 1
+    if stated and abs(gaps / stated - times[-1]) < 1.5e-3:
+        return round(stated, 2)
+    return round(gaps / times[-1], 2)
+
+
+def _rules(videos: Sequence[_Video], form: Form) -> dict[str, str]:
+    """What is done to bring videos to one form."""
+    height, width = form.size
+    rules = {"resize": "none"}
     if any(video.size != form.size for video in videos):
-        done["resize"] = "stretched, by area where smaller, else cubic"
-    return done
+        rules["resize"] = f"stretched to {height}x{width}, by area where smaller, else cubic"
+    if any(video.fps != form.fps for video in videos):
+        rules["rate"] = "nearest frame in time"
+    if any(video.frames != form.frames for video in videos):
+        rules["cut"] = "the first frames"
+    return rules
 
 
 def _most(videos: Sequence[_Video]) -> int:

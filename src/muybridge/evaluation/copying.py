@@ -91,26 +91,6 @@ def distances(first: Tensor, second: Tensor) -> Tensor:
     return scaled
 
 
-@torch.no_grad()
-def leaning(clips: Tensor, training: Tensor, held_out: Tensor) -> Array:
-    """How much nearer each clip is to what was learnt than to what was not, (n,).
-
-    Distance to the nearest training clip over distance to the nearest held-out clip: about the same
-    for clips that are of neither, far less for copies. Where there is more training than held-out
-    footage it is below 1 for honest clips too, so that it is to be read beside the figure of other
-    real clips.
-
-    Args:
-        clips: thumbnails (n, features).
-        training, held_out: thumbnails (m, features) of both kinds of real clips.
-    """
-    found: list[Tensor] = []
-    for part in torch.split(clips, 256):
-        near, far = distances(part, training).min(1).values, distances(part, held_out).min(1).values
-        found.append((near / far.clamp(min=1e-9)).double())
-    return np.asarray(torch.cat(found).numpy())
-
-
 def group_numbers(owners: Sequence[str]) -> Tensor:
     """A number for each owner, int64 (n,): equal for equal ones."""
     numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}

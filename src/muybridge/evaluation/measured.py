@@ -74,9 +74,12 @@ def measure(
     """Measures all clips of a set, a few at a time, or of them those in `part`.
 
     Raises:
-        MuybridgeError: a clip or its features hold a number that is not finite; names the clip.
+        MuybridgeError: no clips, or a clip or its features hold a number that is not finite; names
+            the clip.
     """
     part = range(len(clips)) if part is None else part
+    if not part:
+        raise MuybridgeError(f"{clips.name}: there are no clips to be measured", "give some")
     features: dict[str, list[Features]] = {extractor.name: [] for extractor in extractors}
     figures: dict[str, list[Array]] = {}
     small = []

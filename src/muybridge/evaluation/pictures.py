@@ -16,6 +16,8 @@ Array = npt.NDArray[np.float64]
 
 # Sides of blocks, in pixels, whose borders are looked at.
 BLOCKS = (4, 8, 16)
+# A hundredth of a grey level: steps so small are none, in pictures that are flat too.
+LEAST = 1e-4
 
 
 def sharpness(clips: Tensor) -> Array:
@@ -34,9 +36,10 @@ def sharpness(clips: Tensor) -> Array:
 def grid(clips: Tensor) -> Array:
     """How much steeper pictures are across the borders of blocks than elsewhere, less 1: (n,).
 
-    Mean absolute second difference of luma across the border, over that of all other places in the
-    same direction; the blocks of `BLOCKS` that show most. A network that draws patch by patch
-    leaves such a grid, and so does strong compression.
+    How far luma steps from one pixel to the next, beyond the slope on either side: the median over
+    borders, over that of all other places in the same direction, so that an edge on one border is
+    none; the blocks of `BLOCKS` that show most. A network that draws patch by patch leaves such a
+    grid, and so does strong compression.
 
     Args:
         clips: (n, time, 3, height, width) in [-1, 1].
@@ -59,5 +62,5 @@ def _across(y: Tensor, side: int) -> Tensor:
     step = (y[..., 2:-1] - y[..., 1:-2]) - (y[..., 3:] - y[..., :-3]) / 3
     steep = step.abs().mean((1, 2))  # (n, width - 3): between pixels i + 1 and i + 2
     border = (torch.arange(steep.shape[-1]) + 2) % side == 0
-    inside = steep[:, ~border].mean(1).clamp(min=1e-6)
-    return steep[:, border].mean(1) / inside - 1
+    at, beside = (steep[:, part].quantile(0.5, dim=1) for part in (border, ~border))
+    return (at + LEAST) / (beside + LEAST) - 1

@@ -39,6 +39,17 @@ def curve(
     return {"title": title, "x": "seconds", "y": unit, "note": note, "lines": lines}
 
 
+def learning(title: str, steps: Sequence[tuple[int, float, float]]) -> dict[str, Any]:
+    """Accuracy on training and on validation clips, step by step, of a network that judges."""
+    at, train, validation = zip(*steps, strict=True)
+    lines = [
+        {"name": name, "x": list(at), "y": list(rows), "low": None, "high": None}
+        for name, rows in (("training clips", train), ("validation clips", validation))
+    ]
+    note = "the moment that is best on validation clips is kept"
+    return {"title": title, "x": "step", "y": "accuracy", "note": note, "lines": lines}
+
+
 def histogram(
     title: str, unit: str, sets: Sequence[tuple[str, Array]], note: str = ""
 ) -> dict[str, Any]:

@@ -75,14 +75,14 @@ def _mean(
         name,
         factor * float(values.mean()),
         meaning.better,
-        manifest | dict(meaning.facts) | {"measured_clips": len(values)},
+        manifest | dict(meaning.facts) | {"subject_measured_clips": len(values)},
         interval=None if interval is None else (factor * interval[0], factor * interval[1]),
         interval_of=OF_MEAN,
         floor=floor,
         target=floor if meaning.better == "near" else None,
         unit=meaning.unit,
         note=meaning.note,
-        values=tuple(float(f"{value:.6g}") for value in per_clip(made.figures[name])),
+        values=tuple(float(f"{factor * value:.6g}") for value in per_clip(made.figures[name])),
     )
 
 
@@ -117,7 +117,9 @@ def of_features(
     Raises:
         MuybridgeError: fewer than two clips on a side.
     """
-    statistic = standardised(frechet.frechet) if extractor.standardised else frechet.frechet
+    statistic: Statistic = (
+        standardised(frechet.frechet) if extractor.standardised else frechet.frechet
+    )
     facts = manifest | extractor.facts | {
         "features": int(made.features[extractor.name].shape[-1]),
         "covariance_divisor": "n-1",
@@ -135,17 +137,22 @@ def of_kernel(
     other: Measured | None,
     manifest: dict[str, Any],
     note: str = OWN,
-) -> Score:
-    """The unbiased kernel distance of one extractor's features."""
+) -> list[Score]:
+    """The unbiased kernel distance of one extractor's features.
+
+    Raises:
+        MuybridgeError: fewer than two clips on a side.
+    """
     statistic = standardised(kernel_distance) if extractor.standardised else kernel_distance
     facts = manifest | extractor.facts | {
         "features": int(made.features[extractor.name].shape[-1]),
         "kernel": "(x'y / d + 1)^3, unbiased, all pairs",
         "standardised": "on the real clips" if extractor.standardised else "no",
     }  # fmt: skip
-    return _of_statistic(
+    found = _of_statistic(
         title, statistic, extractor.name, made, real, other, facts, note, kind="signed"
     )
+    return [found]
 
 
 def of_manifold(
@@ -157,7 +164,11 @@ def of_manifold(
     k: int,
     manifest: dict[str, Any],
 ) -> list[Score]:
-    """Precision, recall, density and coverage on the features of some extractors side by side."""
+    """Precision, recall, density and coverage on the features of some extractors side by side.
+
+    Raises:
+        MuybridgeError: no more clips on a side than neighbours.
+    """
     sides = [made, real] + ([other] if other else [])
     for one in sides:
         one.features["+".join(names)] = np.concatenate([one.features[n] for n in names], 1)
@@ -202,23 +213,37 @@ def _of_statistic(
             "generate more, or add footage",
         )
     (a, own), (b, owners) = rows(made, features), rows(real, features)
-    floor = None
-    if other is not None and len(other) > 1:
-        floor = statistic(rows(other, features)[0][: len(a)], b)
-    elif other is None and len(real) > 3:
-        floor = statistic(b[::2], b[1::2])
-    found = intervals.statistic_interval(statistic, a, b, own, owners, kind=kind)
+    try:
+        value = statistic(a, b)
+    except ValueError as error:
+        raise MuybridgeError(
+            f"{title} cannot be had: {error}", "generate more, or add footage"
+        ) from error
+    interval: tuple[float, float] | None = None
+    try:
+        interval = intervals.statistic_interval(statistic, a, b, own, owners, kind=kind).interval
+    except ValueError as error:  # too few clips, or of too few pieces of footage
+        note = f"{note}; no interval: {error}".removeprefix("; ")
+    floor = _floor(statistic, b, None if other is None else rows(other, features)[0][: len(a)])
     return Score(
         title,
-        found.value,
+        value,
         better,
         manifest,
-        interval=found.interval,
-        interval_of=found.INTERVAL_OF,
+        interval=interval,
+        interval_of=intervals.Estimate.INTERVAL_OF,
         floor=floor,
         target=floor if better == "near" else None,
         note=note,
     )
+
+
+def _floor(statistic: Statistic, real: Array, other: Array | None) -> float | None:
+    """What real clips score: other ones, or else one half against the other; None of too few."""
+    try:
+        return statistic(real[::2], real[1::2]) if other is None else statistic(other, real)
+    except ValueError:
+        return None
 
 
 def rows(measured: Measured, features: str) -> tuple[Array, tuple[str, ...]]:

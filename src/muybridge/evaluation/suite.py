@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -67,7 +68,8 @@ class Ground:
             `real` against the other.
         training: many moments of the clips that a model was trained on, to find copies.
         unseen: further real clips that no model was trained on: the ceiling among the baselines.
-        given: frames at the beginning that the model was given, which are not judged.
+        given: frames at the beginning that the model was given: they are not compared with the
+            truth. All other measures are of whole clips.
     """
 
     real: ClipSet
@@ -105,6 +107,7 @@ class Bench:
         self.other = measure(ground.other, tools.extractors) if ground.other else None
         wanted = ground.training is not None and "copying" in tools.metrics
         self.training = measure(ground.training, ()) if ground.training and wanted else None
+        self._usual = self._nearest(self.real)
 
     @property
     def missing(self) -> list[Missing]:
@@ -123,19 +126,23 @@ class Bench:
             measured: what was measured of it, where that has been done.
 
         Raises:
-            MuybridgeError: its clips are not of the real ones' form, or too few.
+            MuybridgeError: its clips are not of the real ones' form, or so few that nothing can be
+                said of them. What alone cannot be said is left out, with a warning.
         """
         same_form(made, self.ground.real)
         measured = measured or self._measured(made)
         common = self._manifest(made) | manifest
-        scores = self._distributions(measured, common)
+        scores, left_out = self._distributions(measured, common)
         scores += scoring.of_figures(measured, self.real, self.tools.meanings, common)
-        found, told = self._copying(measured, common)
+        found = self._nearest(measured)
+        scores += self._copying(measured, found, common)
+        if left_out and not scores:
+            raise left_out[0]
         places = None if found is None else np.stack([found.nearest, found.second], 1)
         return Result(
             measured,
-            tuple(scores + told),
-            self._warnings(made, scores),
+            tuple(scores),
+            self._warnings(made, scores, left_out),
             places,
             self._plots(measured, found),
         )
@@ -144,16 +151,20 @@ class Bench:
         """What clips that cost nothing score, by name."""
         real, training = self.ground.real, self.ground.training
         sets = [baselines.still(real, max(1, self.ground.given))]
-        if training is not None and self.training is not None:
-            groups = copying.group_numbers(training.owners)
-            near = copying.nearest(self.real.thumbnails, self.training.thumbnails, groups)
+        if training is not None and self._usual is not None:
             sets.append(baselines.mean_clip(training, real))
-            sets.append(baselines.replay(training, near.nearest.tolist(), real))
+            sets.append(baselines.replay(training, self._usual.nearest.tolist(), real))
         if self.ground.unseen is not None:
             sets.append(self.ground.unseen)
-        # A baseline's clips go with the real ones, and are not those of any footage of their own.
+        # A baseline's clips go with the real ones, and are not those of any footage of their own;
+        # nothing is done to them, as to clips that a model makes.
         own = [
-            dataclasses.replace(s, owners=tuple(f"{s.name} {i}" for i in range(len(s))), facts={})
+            dataclasses.replace(
+                s,
+                owners=tuple(f"{s.name} {i}" for i in range(len(s))),
+                facts={"resize": "none"},
+                warnings=(),
+            )
             for s in sets
         ]
         return [(one.name, self.judge(one, manifest).scores) for one in own]
@@ -180,37 +191,52 @@ class Bench:
             "conditions": digest_of(*made.captions, *made.labels)[:16],
         }  # fmt: skip
 
-    def _distributions(self, made: Measured, common: dict[str, Any]) -> list[Score]:
+    def _distributions(
+        self, made: Measured, common: dict[str, Any]
+    ) -> tuple[list[Score], list[MuybridgeError]]:
+        """Scores of the set as a whole, and what stood against others."""
+        sides, k = (made, self.real, self.other), self.config.neighbours
+        ways: list[Callable[[], list[Score]]] = [
+            *(partial(scoring.of_features, extractor, title, *sides, common, note)
+              for title, extractor, note in self.tools.distances),
+            *(partial(scoring.of_kernel, extractor, title, *sides, common, note)
+              for title, extractor, note in self.tools.kernels),
+            *(partial(scoring.of_manifold, [e.name for e in space], facts, *sides, k, common)
+              for space, facts in self.tools.manifolds),
+            partial(self.tools.others, *sides, common),
+        ]  # fmt: skip
         scores: list[Score] = []
-        sides = (made, self.real, self.other)
-        for title, extractor, note in self.tools.distances:
-            scores += scoring.of_features(extractor, title, *sides, common, note)
-        for title, extractor, note in self.tools.kernels:
-            scores.append(scoring.of_kernel(extractor, title, *sides, common, note))
-        for names, facts in self.tools.manifolds:
-            scores += scoring.of_manifold(names, facts, *sides, self.config.neighbours, common)
-        return scores + self.tools.others(made, self.real, self.other, common)
+        left_out = []
+        for way in ways:
+            try:
+                scores += way()
+            except MuybridgeError as error:
+                left_out.append(error)
+        return scores, left_out
+
+    def _nearest(self, clips: Measured) -> copying.Copying | None:
+        """The training clips nearest to these, where copies are looked for."""
+        if self.training is None:
+            return None
+        groups = copying.group_numbers(self.training.clips.owners)
+        return copying.nearest(clips.thumbnails, self.training.thumbnails, groups)
 
     def _copying(
-        self, made: Measured, common: dict[str, Any]
-    ) -> tuple[copying.Copying | None, list[Score]]:
-        if self.training is None:
-            return None, []
-        small = self.training.thumbnails
-        groups = copying.group_numbers(self.training.clips.owners)
-        sets = {"made": made, "real": self.real}
-        near = {n: copying.nearest(m.thumbnails, small, groups) for n, m in sets.items()}
-        figures = {
-            name: {
-                "copies": near[name].copied.astype(np.float64),
-                TRAINING: near[name].distance / max(float(np.median(near["real"].distance)), 1e-9),
-            }
-            for name in sets
-        }
-        pair = [dataclasses.replace(m, figures=figures[n]) for n, m in sets.items()]
+        self, made: Measured, found: copying.Copying | None, common: dict[str, Any]
+    ) -> list[Score]:
+        if found is None or self._usual is None or self.training is None:
+            return []
+        usual = max(float(np.median(self._usual.distance)), 1e-9)
+        pair = [
+            dataclasses.replace(
+                measured,
+                figures={"copies": near.copied.astype(float), TRAINING: near.distance / usual},
+            )
+            for measured, near in ((made, found), (self.real, self._usual))
+        ]
         facts = {
             "thumbnail": "every second frame, 16 x 16",
-            "training_windows": len(small),
+            "training_windows": len(self.training),
             "mirrored": True,
         }
         meanings = {
@@ -223,10 +249,13 @@ class Bench:
                 "held-out clips; far below 1 is memorising",
             ),
         }  # fmt: skip
-        return near["made"], scoring.of_figures(pair[0], pair[1], meanings, common | facts)
+        return scoring.of_figures(pair[0], pair[1], meanings, common | facts)
 
-    def _warnings(self, made: ClipSet, scores: Sequence[Score]) -> tuple[str, ...]:
+    def _warnings(
+        self, made: ClipSet, scores: Sequence[Score], left_out: Sequence[MuybridgeError]
+    ) -> tuple[str, ...]:
         found = list(made.warnings) + list(self.ground.real.warnings)
+        found += [f"left out: {error.message}; {error.hint}" for error in left_out]
         distances = {title for title, _, _ in self.tools.distances}
         for score in scores:
             if score.name in distances and score.floor and len(made) < _ENOUGH:
@@ -251,10 +280,8 @@ class Bench:
             if name in made.figures and name in self.real.figures and not meaning.share:
                 both = [(n, scoring.per_clip(m.figures[name])) for n, m in sets]
                 histograms.append(plots.histogram(name, meaning.unit, both))
-        if found is not None and self.training is not None:
-            groups = copying.group_numbers(self.training.clips.owners)
-            near = copying.nearest(self.real.thumbnails, self.training.thumbnails, groups)
-            both = [("generated", found.distance), ("real, held out", near.distance)]
+        if found is not None and self._usual is not None:
+            both = [("generated", found.distance), ("real, held out", self._usual.distance)]
             histograms.insert(
                 0,
                 plots.histogram(
@@ -270,7 +297,7 @@ class Bench:
 
 
 # Facts of a set that say whose clips they are, not how they were made alike.
-_OWN_FACTS = ("digest", "split", "windows", "sources", "set_aside", "split_clips")
+_OWN_FACTS = ("digest", "split", "windows", "sources", "set_aside", "split_clips", "cut")
 # From here on a distance owes little to the number of clips (FVD: .04 of the trace at 2,048).
 _ENOUGH = 2048
 

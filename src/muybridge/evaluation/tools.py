@@ -23,8 +23,9 @@ from .flow import settings as flow_settings
 from .inception_score import inception_score
 from .manifest import Score
 from .measured import Extractor, Gauge, Measured
+from .plots import learning
 from .references import Missing
-from .scoring import OWN, Meaning
+from .scoring import OWN, Meaning, rows
 from .tracker import KEYS, observe
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
     {
         "appearance": "distance by what clips look like; needs no weights",
         "motion": "distance by how brightness changes; needs no weights",
-        "learned": "distance by an extractor trained on the dataset's training split (minutes, once)",
+        "learned": "distance by an extractor trained on the training split (minutes, once)",
         "manifold": "precision, recall, density and coverage",
         "kernel": "the unbiased kernel distance beside each of these distances",
         "time": "sharpness, grid, warping error, flicker, motion, drift, jump cuts",
@@ -62,12 +63,12 @@ _TIME = {
     "flicker": ("flicker", "brightness and colour that come and go"),
     "motion_amount": ("amount of motion", "mean length of the flow, picture heights a second"),
     "freeze": ("frozen frames", "share of frames that repeat the one before"),
-    "disorder": ("frames out of order", "share of neighbours that would move more smoothly swapped"),
+    "disorder": ("frames out of order", "share of neighbours that would move better swapped"),
     "drift": ("drift", "how the look changes from the first to the last second"),
     "jump_cuts": ("jump cuts", "cuts in a clip"),
     "successive": ("SSIM of successive frames", "Wang's"),
     "sharpness": ("sharpness", "slope of luma from pixel to pixel, over its deviation"),
-    "grid": ("grid", "how much steeper pictures are at the borders of blocks; 0 where no grid shows"),
+    "grid": ("grid", "how much steeper pictures are at the borders of blocks; 0 where none shows"),
 }  # fmt: skip
 
 
@@ -92,7 +93,7 @@ class Tools:
     metrics: frozenset[str]
     distances: list[tuple[str, Extractor, str]] = field(default_factory=list)
     kernels: list[tuple[str, Extractor, str]] = field(default_factory=list)
-    manifolds: list[tuple[tuple[str, ...], dict[str, Any]]] = field(default_factory=list)
+    manifolds: list[tuple[tuple[Extractor, ...], dict[str, Any]]] = field(default_factory=list)
     gauges: list[Callable[[ClipSet], Gauge | None]] = field(default_factory=list)
     meanings: dict[str, Meaning] = field(default_factory=dict)
     curves: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Tools:
     def extractors(self) -> list[Extractor]:
         """Each once."""
         every = [e for _, e, _ in self.distances + self.kernels] + [e for _, e in self.inception]
+        every += [e for space, _ in self.manifolds for e in space]
         return list({extractor.name: extractor for extractor in every}.values())
 
     def gauges_of(self, clips: ClipSet) -> list[Gauge]:
@@ -118,8 +120,13 @@ class Tools:
         """Scores of sets as wholes that are no distances: Inception Scores."""
         scores = []
         for title, extractor in self.inception:
-            value, deviation = inception_score(_flat(made.features[extractor.name]))
-            floor, _ = inception_score(_flat(real.features[extractor.name]))
+            try:
+                value, deviation = inception_score(rows(made, extractor.name)[0])
+                floor, _ = inception_score(rows(real, extractor.name)[0])
+            except ValueError as error:
+                raise MuybridgeError(
+                    f"{title} cannot be had: {error}", "generate more, or add footage"
+                ) from error
             scores.append(
                 Score(
                     title, value, "higher", manifest | extractor.facts | {"splits": 10},
@@ -205,7 +212,8 @@ def _offline(kit: Tools, config: Config, train: Loader | None, validation: Loade
                 kit.kernels.append((f"{name} kernel distance", extractor, OWN))
     if "manifold" in kit.metrics:
         space = ("learned",) if "learned" in offered else ("appearance", "motion")
-        kit.manifolds.append((space, {"space": " + ".join(space)}))
+        facts = {"space": " + ".join(space)}
+        kit.manifolds.append((tuple(offered[name] for name in space), facts))
 
 
 def _beside(train: Loader) -> Path:
@@ -316,7 +324,7 @@ def _recognised(
             kit.missing.append(Missing(title, error.message, error.hint))
             continue
         kit.hashes[f"the classifier of {kind}"] = judge.digest
-        kit.drawn.append(_accuracy(kind, judge))
+        kit.drawn.append(learning(f"The classifier of {kind} while it learnt", judge.curves))
         kit.meanings[title] = Meaning(
             "higher", "%", "what a classifier trained on real clips recognises; for real held-out "
             "clips its own hit rate", _plain(judge.facts) | {"classifier_sha256": judge.digest},
@@ -346,18 +354,6 @@ def _recognition(
         return {title: ((found > 0.5) == np.array(named)).mean(1)}
 
     return gauge
-
-
-def _accuracy(kind: str, judge: classifier.Classifier) -> dict[str, Any]:
-    """The classifier's own curves, to be drawn."""
-    steps, train, validation = zip(*judge.curves, strict=True)
-    sides = (("training clips", train), ("validation clips", validation))
-    return {
-        "title": f"The classifier of {kind} while it learnt", "x": "step", "y": "accuracy",
-        "note": "the moment that is best on validation clips is kept",
-        "lines": [{"name": name, "x": list(steps), "y": list(rows), "low": None, "high": None}
-                  for name, rows in sides],
-    }  # fmt: skip
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -401,7 +397,3 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
         return gauge
 
     kit.gauges.append(of)
-
-
-def _flat(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return features.reshape(-1, features.shape[-1])
