@@ -11,7 +11,7 @@ import copy
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,9 +59,9 @@ class Config(Section):
     """At its peak; it falls as a cosine."""
     weight_decay: NotNegative = 0.1
     """Of AdamW."""
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Share of features left out at random."""
-    smoothing: float = Field(0.1, ge=0, lt=1)
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Label smoothing: how much of what is asked for is shared out among all classes."""
     validations: Count = 8
     """Times that both accuracies are measured; the best of these moments is kept."""

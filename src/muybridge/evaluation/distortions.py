@@ -50,7 +50,8 @@ def blur(clips: Tensor, level: int) -> Tensor:
 def noise(clips: Tensor, level: int) -> Tensor:
     """Normal noise with a deviation of 0.03, 0.06 and 0.12, in [-1, 1]."""
     drawn = torch.randn(clips.shape, generator=torch.Generator().manual_seed(0))
-    return (clips + 0.015 * 2**level * drawn).clamp(-1, 1)
+    made = clips + 0.015 * float(2**level) * drawn
+    return made.clamp(-1, 1)
 
 
 def swap(clips: Tensor, level: int) -> Tensor:
@@ -74,7 +75,8 @@ def freeze(clips: Tensor, level: int) -> Tensor:
 def flicker(clips: Tensor, level: int) -> Tensor:
     """Brightness up and down from frame to frame, by 0.02, 0.04 and 0.08."""
     signs = torch.tensor([1.0, -1.0]).repeat(clips.shape[1])[: clips.shape[1]].view(1, -1, 1, 1, 1)
-    return (clips + 0.01 * 2**level * signs).clamp(-1, 1)
+    made = clips + 0.01 * float(2**level) * signs
+    return made.clamp(-1, 1)
 
 
 def reversal(clips: Tensor, level: int) -> Tensor:
@@ -98,7 +100,7 @@ def speed(clips: Tensor, level: int) -> Tensor:
 
 def colour(clips: Tensor, level: int) -> Tensor:
     """Red up and blue down by 0.06, 0.12 and 0.24."""
-    shift = 0.03 * 2**level * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
+    shift = 0.03 * float(2**level) * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
     return (clips + shift).clamp(-1, 1)
 
 

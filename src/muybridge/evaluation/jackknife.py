@@ -186,7 +186,7 @@ def _within(
     if s.groups < 4:
         return 0.0
     after = np.roll(np.arange(s.groups), -1)
-    both = np.array([at({i: s.without(g, h)}) for g, h in enumerate(after)])
+    both = np.array([at({i: s.without(g, h)}) for g, h in enumerate(after.tolist())])
     # Weighted so that nothing is left of a mean over clips.
     kept, kept_after = 1 - s.shares, 1 - s.shares[after]
     second = value - kept * single - kept_after * single[after] + (kept + kept_after - 1) * both
@@ -205,8 +205,7 @@ def _across(
     (i, k), (one, other) = numbers, pair
     count = max(one.groups, other.groups)
     first, second = np.arange(count) % one.groups, np.arange(count) % other.groups
-    both = [
-        at({i: one.without(g), k: other.without(h)}) for g, h in zip(first, second, strict=True)
-    ]
+    places = zip(first.tolist(), second.tolist(), strict=True)
+    both = [at({i: one.without(g), k: other.without(h)}) for g, h in places]
     difference = value - single[0][first] - single[1][second] + np.array(both)
     return float(difference.var(ddof=1)) * (one.groups - 1) * (other.groups - 1)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,13 +52,13 @@ _VARIED = augment.Config(flip=0.5, zoom=0.2, brightness=0.05, contrast=0.1, satu
 class Config(Section):
     """How the extractor is trained."""
 
-    features: int = Field(64, ge=2)
+    features: Annotated[int, Field(ge=2)] = 64
     """Numbers for a clip."""
     encoder: encoder3d.Config = encoder3d.Config(differences=True)
     """The network's shape."""
     steps: Count = 350
     """Updates: steps, not minutes, so that the same weights come out on a busy machine."""
-    batch: int = Field(16, ge=4)
+    batch: Annotated[int, Field(ge=4)] = 16
     """Clips in an update; two windows of each."""
     learning_rate: Positive = 2e-3
     """At its peak; it rises over the first tenth and falls as a cosine."""
