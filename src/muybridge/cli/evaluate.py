@@ -99,7 +99,7 @@ def evaluate(
     else:
         from ..report import scores_table
 
-        print(getattr(scores_table, format.value)(found["scores"]))
+        print(getattr(scores_table, format.value)(found))
     folder = out or subject
     say(f"how each number was made is in {folder / 'scores.json'}\nnext: muybridge report {folder}")
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from ..data import labels
 from ..data.loader import Loader
 
 CHUNK = 16
+# What is done to clips that already are as they are wanted.
+WHOLE = {"cut": "whole clips", "rate": "the clips' own", "resize": "none"}
 # Folders that judging itself writes into what it judges.
 OWN = ("evaluation", "samples")
 
@@ -191,8 +194,10 @@ def of_folder(folder: Path, name: str, wanted: Wanted = AS_THEY_ARE) -> ClipSet:
         {
             "split": "folder", "windows": len(usable), "sources": len(usable),
             "digest": files.digest_of(*(files.digest(v.path) for v in usable)),
-            "cut": "the first frames" if wanted.frames else "whole files",
-            "rate": "nearest frame in time" if wanted.fps else "the files' own",
+            "cut": WHOLE["cut"] if all(v.frames <= form.frames for v in usable)
+            else "the first frames",
+            "rate": WHOLE["rate"] if all(abs(v.fps - form.fps) < 0.01 for v in usable)
+            else "nearest frame in time",
             "resize": _resize(usable, form),
             "set_aside": dict(counts),
         },
@@ -219,7 +224,7 @@ def _own(path: Path, folder: Path) -> bool:
 def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
     """Length, rate and size of a file, by decoding as much of it as will be judged."""
     name = path.relative_to(folder).as_posix()
-    enough = wanted.frames / wanted.fps + 1 if wanted.frames and wanted.fps else float("inf")
+    enough = wanted.frames / wanted.fps + 1 if wanted.frames and wanted.fps else inf
     times, size = [], (0, 0)
     try:
         for frame in decoded(path):
@@ -227,7 +232,8 @@ def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
                 return _Video(path, name, reason=f"damaged: after {frame.seconds:.2f} s")
             times.append(frame.seconds)
             size = frame.size
-            if frame.seconds > enough or (not wanted.fps and len(times) == wanted.frames):
+            # One frame more than is taken tells whether there is more than is taken.
+            if frame.seconds > enough or (not wanted.fps and len(times) > (wanted.frames or inf)):
                 break
     except DataError as error:
         return _Video(path, name, reason=f"cannot be opened: {error.message}")
@@ -248,7 +254,7 @@ def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
 def _resize(videos: Sequence[_Video], form: Form) -> str:
     """What is done to bring pictures to one size."""
     if all(video.size == form.size for video in videos):
-        return "none"
+        return WHOLE["resize"]
     return f"stretched to {form.size[0]}x{form.size[1]}, by area where smaller, else cubic"
 
 

@@ -63,5 +63,17 @@ def cloud(title: str, extractor: str, sets: Sequence[Measured]) -> dict[str, Any
     return {"title": title, "x": "first direction", "y": "second direction", "groups": groups}
 
 
+def learning(what: str, course: Sequence[tuple[int, float, float]]) -> dict[str, Any]:
+    """How a network that judges learnt: step, accuracy on training and on validation clips."""
+    steps, *sides = zip(*course, strict=True)
+    names = ("training clips", "validation clips")
+    return {
+        "title": f"{what} while it learnt", "x": "step", "y": "accuracy",
+        "note": "the moment that is best on validation clips is kept",
+        "lines": [{"name": name, "x": list(steps), "y": list(rows), "low": None, "high": None}
+                  for name, rows in zip(names, sides, strict=True)],
+    }  # fmt: skip
+
+
 def _plain(values: npt.NDArray[Any]) -> list[float]:
     return [float(f"{value:.{DIGITS}g}") for value in values.tolist()]

@@ -16,7 +16,17 @@ from torch import Tensor
 from ..core.errors import DataError, MuybridgeError, nearest
 from ..core.measures import ms_ssim_scales
 from ..data.loader import Loader
-from . import classifier, distances, following, learned, physics, pictures, similarity, temporal
+from . import (
+    classifier,
+    distances,
+    following,
+    learned,
+    physics,
+    pictures,
+    plots,
+    similarity,
+    temporal,
+)
 from . import reference_features as published
 from .clip_sets import ClipSet
 from .flow import settings as flow_settings
@@ -38,7 +48,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
     {
         "appearance": "distance by what clips look like; needs no weights",
         "motion": "distance by how brightness changes; needs no weights",
-        "learned": "distance by an extractor trained on the dataset's training split (minutes, once)",
+        "learned": "distance by an extractor trained on the training split (minutes, once)",
         "manifold": "precision, recall, density and coverage",
         "kernel": "the unbiased kernel distance beside each of these distances",
         "time": "sharpness, grid, warping error, flicker, motion, drift, jump cuts",
@@ -62,12 +72,12 @@ _TIME = {
     "flicker": ("flicker", "brightness and colour that come and go"),
     "motion_amount": ("amount of motion", "mean length of the flow, picture heights a second"),
     "freeze": ("frozen frames", "share of frames that repeat the one before"),
-    "disorder": ("frames out of order", "share of neighbours that would move more smoothly swapped"),
+    "disorder": ("frames out of order", "share of neighbours that move more smoothly swapped"),
     "drift": ("drift", "how the look changes from the first to the last second"),
     "jump_cuts": ("jump cuts", "cuts in a clip"),
     "successive": ("SSIM of successive frames", "Wang's"),
     "sharpness": ("sharpness", "slope of luma from pixel to pixel, over its deviation"),
-    "grid": ("grid", "how much steeper pictures are at the borders of blocks; 0 where no grid shows"),
+    "grid": ("grid", "how much steeper pictures are at borders of blocks; 0 where none show"),
 }  # fmt: skip
 
 
@@ -316,7 +326,7 @@ def _recognised(
             kit.missing.append(Missing(title, error.message, error.hint))
             continue
         kit.hashes[f"the classifier of {kind}"] = judge.digest
-        kit.drawn.append(_accuracy(kind, judge))
+        kit.drawn.append(plots.learning(f"The classifier of {kind}", judge.curves))
         kit.meanings[title] = Meaning(
             "higher", "%", "what a classifier trained on real clips recognises; for real held-out "
             "clips its own hit rate", _plain(judge.facts) | {"classifier_sha256": judge.digest},
@@ -348,18 +358,6 @@ def _recognition(
     return gauge
 
 
-def _accuracy(kind: str, judge: classifier.Classifier) -> dict[str, Any]:
-    """The classifier's own curves, to be drawn."""
-    steps, train, validation = zip(*judge.curves, strict=True)
-    sides = (("training clips", train), ("validation clips", validation))
-    return {
-        "title": f"The classifier of {kind} while it learnt", "x": "step", "y": "accuracy",
-        "note": "the moment that is best on validation clips is kept",
-        "lines": [{"name": name, "x": list(steps), "y": list(rows), "low": None, "high": None}
-                  for name, rows in sides],
-    }  # fmt: skip
-
-
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What of a network's facts a manifest can show: no curves."""
     return {name: fact for name, fact in facts.items() if not isinstance(fact, list | dict)}
@@ -387,15 +385,15 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
             kit.missing.append(lpips)
 
         def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
-            truth = ground.real.some([places[name] for name in clips.names[begin:end]])
+            same = [places[name] for name in clips.names[begin:end]]
+            truth = ground.real.some(same)[:, ground.given :]
             figures = {
-                "PSNR": similarity.psnr(frames, truth, ground.given),
-                "SSIM": similarity.ssim(frames, truth, ground.given),
-                "MS-SSIM": similarity.ms_ssim(frames, truth, ground.given),
+                "PSNR": similarity.psnr(frames, truth),
+                "SSIM": similarity.ssim(frames, truth),
+                "MS-SSIM": similarity.ms_ssim(frames, truth),
             }
             if not isinstance(lpips, Missing):
                 figures["LPIPS"] = lpips(frames, truth)
-                figures["LPIPS"][:, : ground.given] = np.nan
             return figures
 
         return gauge
