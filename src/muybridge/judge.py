@@ -104,8 +104,8 @@ def evaluate(
         theirs = bench.judge(other.clips, other.manifest).scores
         found = comparison.compare(scores, [*theirs, *_speed(rival, kit, config)])
         compared = found.as_json(other.name)
-    baselines = bench.baselines(made.manifest) if "baselines" in kit.metrics else []
     missing = kit.missing + _silent(metrics, scores, kit.missing)
+    baselines = bench.baselines(made.manifest) if "baselines" in kit.metrics else []
     content = {
         "format": FORMAT,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
