@@ -333,7 +333,7 @@ def test_what_trained_a_run_does_not_judge_it(run: mb.Run) -> None:
     told["reward"] = {"network": digest["extractor_sha256"]}
     (run.folder / "environment.json").write_text(json.dumps(told))
     with pytest.raises(
-        mb.MuybridgeError, match="learned extractor cannot judge.*that very network"
+        mb.MuybridgeError, match=r"learned extractor cannot judge.*that very network"
     ):
         mb.evaluate(run.folder, **asked)
 

@@ -40,7 +40,7 @@ def evaluate(
     real: Annotated[
         Path | None,
         typer.Option(
-            help="Real footage to judge against: a dataset (its test split is taken), or a folder of "
+            help="Real footage to judge against: a dataset (its test split), or a folder of "
             "videos. Left out, a run's own dataset; a folder of videos needs it."
         ),
     ] = None,
@@ -64,15 +64,11 @@ def evaluate(
     ] = None,
     given: Annotated[
         int,
-        typer.Option(
-            help="First frames of each clip that the model was given; they are not judged."
-        ),
+        typer.Option(help="First frames that the model was given; they are not judged."),
     ] = 0,
     weights: Annotated[
         str,
-        typer.Option(
-            help="Where weights of the published networks lie: a folder, a file, hf:OWNER/REPO/FILE."
-        ),
+        typer.Option(help="Where published weights lie: a folder, a file, hf:OWNER/REPO/FILE."),
     ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder for scores.json; the subject's when left out.")
