@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,13 +99,19 @@ def evaluate(
     forget_others([made, other] if other else [made])
     bench = suite.Bench(ground, kit, config)
     result = bench.judge(made.clips, made.manifest)
-    scores = [*result.scores, *_speed(entrant, kit, config)]
+    found = [*result.scores, *_speed(entrant, kit, config)]
+    scores = [score for score in found if math.isfinite(score.value)]
     compared = None
     if rival is not None and other is not None:
         theirs = bench.judge(other.clips, other.manifest).scores
-        found = comparison.compare(scores, [*theirs, *_speed(rival, kit, config)])
-        compared = found.as_json(other.name)
+        rows = comparison.compare(scores, [*theirs, *_speed(rival, kit, config)])
+        compared = rows.as_json(other.name)
     missing = kit.missing + _silent(metrics, scores, kit.missing)
+    missing += [
+        Missing(score.name, f"it came out as {score.value}", "look at the clips, or judge more")
+        for score in found
+        if not math.isfinite(score.value)
+    ]
     baselines = bench.baselines(made.manifest) if "baselines" in kit.metrics else []
     content = {
         "format": FORMAT,
@@ -124,7 +131,7 @@ def evaluate(
         "comparison": compared,
     }
     files.write_json(folder / "scores.json", content)
-    return content
+    return dict(files.read_json(folder / "scores.json"))
 
 
 def _config(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from .manifold import manifold
 from .measured import Extractor, Features, Measured
 
 Array = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 OF_MEAN = "the mean over clips, for other clips from the same source"
 OWN = "an offline distance of this tool's own; not FID or FVD, not comparable to papers"
@@ -157,7 +158,10 @@ def of_manifold(
     k: int,
     manifest: dict[str, Any],
 ) -> list[Score]:
-    """Precision, recall, density and coverage on the features of some extractors side by side."""
+    """Precision, recall, density and coverage on the features of some extractors side by side;
+    none where a side has no `k` neighbours."""
+    if min(len(made), len(real)) <= k:
+        return []
     sides = [made, real] + ([other] if other else [])
     for one in sides:
         one.features["+".join(names)] = np.concatenate([one.features[n] for n in names], 1)
@@ -204,21 +208,31 @@ def _of_statistic(
     (a, own), (b, owners) = rows(made, features), rows(real, features)
     floor = None
     if other is not None and len(other) > 1:
-        floor = statistic(rows(other, features)[0][: len(a)], b)
+        floor = _if_enough(lambda: statistic(rows(other, features)[0][: len(a)], b))
     elif other is None and len(real) > 3:
-        floor = statistic(b[::2], b[1::2])
-    found = intervals.statistic_interval(statistic, a, b, own, owners, kind=kind)
+        floor = _if_enough(lambda: statistic(b[::2], b[1::2]))
+    found = _if_enough(
+        lambda: intervals.statistic_interval(statistic, a, b, own, owners, kind=kind)
+    )
     return Score(
         title,
-        found.value,
+        found.value if found else statistic(a, b),
         better,
         manifest,
-        interval=found.interval,
-        interval_of=found.INTERVAL_OF,
+        interval=found.interval if found else None,
+        interval_of=found.INTERVAL_OF if found else "",
         floor=floor,
         target=floor if better == "near" else None,
         note=note,
     )
+
+
+def _if_enough(find: Callable[[], T]) -> T | None:
+    """What is found; None where fewer clips than there are would be too few for the statistic."""
+    try:
+        return find()
+    except ValueError:
+        return None
 
 
 def rows(measured: Measured, features: str) -> tuple[Array, tuple[str, ...]]:

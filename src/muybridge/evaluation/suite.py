@@ -248,6 +248,12 @@ class Bench:
                     "against real ones where many would score 0; that much is owed to the number "
                     "of clips and to the footage's own variety"
                 )
+        k = self.config.neighbours
+        if self.tools.manifolds and min(len(made), len(self.real)) <= k:
+            found.append(
+                f"precision, recall, density and coverage want more than {k} clips on each side, "
+                f"not {len(made)} and {len(self.real)}"
+            )
         return tuple(found)
 
     def _plots(
