@@ -23,7 +23,7 @@ PARTS = {
     "core", "data", "models", "sampling", "objectives",
     "training", "evaluation", "reward", "report",
 }  # fmt: skip
-COMPOSED = PARTS | {"recipe", "run"}
+COMPOSED = PARTS | {"recipe", "run", "samples", "judge", "watch"}
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
 # What each part may import besides itself, by any import anywhere in its files and in the files
@@ -40,6 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"core"},
     "recipe": COMPOSED,
     "run": COMPOSED,
+    "samples": COMPOSED,
+    "judge": COMPOSED,
+    "watch": COMPOSED,
     "tuning": UPPER,
     "studio": UPPER,
     "launch": UPPER,

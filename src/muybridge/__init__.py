@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .data.prepare import prepare
     from .data.stage import make_stage
     from .data.store import Dataset
+    from .judge import evaluate
     from .recipe import Recipe
     from .report import write_report
     from .run import Run
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Dataset", "MuybridgeError", "Recipe", "Run", "make_stage", "prepare", "read_video",
-    "write_report", "write_video",
+    "Dataset", "MuybridgeError", "Recipe", "Run", "evaluate", "make_stage", "prepare",
+    "read_video", "write_report", "write_video",
 ]  # fmt: skip
 
 _HOME = {
@@ -27,6 +28,7 @@ _HOME = {
     "MuybridgeError": "core.errors",
     "Recipe": "recipe",
     "Run": "run",
+    "evaluate": "judge",
     "make_stage": "data.stage",
     "prepare": "data.prepare",
     "read_video": "core.video",

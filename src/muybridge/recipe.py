@@ -169,6 +169,12 @@ class Recipe:
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
         tools.check_names(self.evaluation.metrics, "evaluation.metrics")
         tools.check_names(self.evaluation.during, "evaluation.during")
+        for name in self.evaluation.during:
+            if name in ("truth", "speed", "baselines"):
+                raise RecipeError(
+                    f"evaluation.during: {name} is not measured while training",
+                    "leave it out here; muybridge evaluate measures it",
+                )
         if self.data.frames < 3:
             raise RecipeError(f"data.frames = {self.data.frames}: motion is judged over 3 or more")
         patch = getattr(self.model.config, "patch", (1, 1, 1))

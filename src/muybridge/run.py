@@ -132,7 +132,7 @@ class Run:
             files.write_bytes(self.folder / f"{name}.png", video.png(sheet))
             return {"video": f"{name}.mp4", "sheet": f"{name}.png", "captions": captions}
 
-        from .judge import watch
+        from .watch import watch
 
         measure = watch(self, objective, train, held_out)
         return loop.Hooks(batches, len(train.clips), validate, preview, self.autocast, measure)

@@ -1,9 +1,9 @@
-"""Clips that a run makes to be judged: kept in the run, so that none is made twice."""
+"""What is judged: the clips of a folder, or those that a run makes, which are kept in the run."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from .core import files, progress, video
 from .core.clips import to_float
+from .core.errors import MuybridgeError
 from .evaluation import clip_sets, suite
-from .evaluation.clip_sets import ClipSet
+from .evaluation.clip_sets import ClipSet, Form, Wanted
 from .objectives.base import SampleRequest
 from .run import Run
 from .training import checkpoint as checkpoints
@@ -23,21 +24,89 @@ from .training import checkpoint as checkpoints
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged: its clips, and how they came to be."""
+    """What is judged: its clips, and how they came to be; `kept` is where a run keeps them."""
 
     name: str
     folder: Path
     clips: ClipSet
     manifest: dict[str, Any]
-    run: Run | None = None
     checkpoint: str = ""
+    kept: Path | None = None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What is to be judged: a run, or a folder whose videos are read by `read`."""
+
+    folder: Path
+    checkpoint: str
+    run: Run | None = None
+    clips: ClipSet | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def form(self) -> Form:
+        """Of its clips; those of a folder are known once they were read."""
+        if self.run is not None:
+            data = self.run.recipe.data
+            return Form(data.frames, data.fps, data.size)
+        assert self.clips is not None
+        return self.clips.form
+
+    def count(self, real: ClipSet) -> int:
+        """How many clips are judged: a run makes one for each real one."""
+        return len(real) if self.clips is None else len(self.clips)
+
+    def read(self, wanted: Wanted) -> Entrant:
+        """Finds out what the videos of a folder are."""
+        if self.run is not None:
+            return self
+        return dataclasses.replace(
+            self, clips=clip_sets.of_folder(self.folder, "generated", wanted)
+        )
+
+    def subject(self, real: ClipSet, config: suite.Config) -> Subject:
+        """Its clips: those of a folder, or those that a run makes now."""
+        if self.run is not None:
+            return generated(self.run, real, config, self.checkpoint)
+        assert self.clips is not None
+        return Subject(self.name, self.folder, self.clips, {"run": self.name})
+
+
+def opened(folder: Path, checkpoint: str) -> Entrant:
+    """A run, where the folder holds one, else a folder taken for videos.
+
+    Raises:
+        MuybridgeError: there is no such folder, or the run has no such checkpoint.
+    """
+    if (folder / "recipe.yaml").is_file():
+        checkpoints.find(folder, checkpoint)
+        return Entrant(folder, checkpoint, Run.open(folder))
+    if not folder.is_dir():
+        raise MuybridgeError(
+            f"{folder} is neither a run nor a folder of videos",
+            "give the --out folder of muybridge train, or a folder of clips",
+        )
+    if (folder / "dataset.json").is_file():
+        raise MuybridgeError(
+            f"{folder} is a dataset: it is what others are judged against",
+            f"give a run, or a folder of videos, and --real {folder}",
+        )
+    return Entrant(folder, checkpoint)
 
 
 def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) -> Subject:
     """Clips made by a run with the conditions of real ones, one by one.
 
-    They are kept in the run, 8 bits a colour as a file would hold them, until others are asked
-    for: a call that was cut off goes on where it was.
+    They are kept in the run, 8 bits a colour as a file would hold them, until `forget_others`: a
+    call that was cut off goes on where it was.
+
+    Raises:
+        MuybridgeError: there is no such checkpoint, or it makes clips that are not finite.
     """
     path = checkpoints.find(run.folder, checkpoint)
     state = files.read_json(path / "state.json", "checkpoint")
@@ -48,23 +117,36 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
         real.form,
     )[:16]  # fmt: skip
     folder = run.folder / "evaluation" / key
-    begins = range(0, len(real), clip_sets.CHUNK)
-    absent = [begin for begin in begins if not _chunk(folder, begin).is_file()]
+    shape = (real.form.frames, *real.form.size, 3)
+    ends = {b: min(b + clip_sets.CHUNK, len(real)) for b in range(0, len(real), clip_sets.CHUNK)}
+    absent = [b for b, end in ends.items() if not _whole(_chunk(folder, b), (end - b, *shape))]
     if absent:
         objective, _ = run.trained(checkpoint)
         for begin in progress.track(absent, "generate"):
-            made = run.sample(objective, request.part(begin, begin + clip_sets.CHUNK))
+            made = run.sample(objective, request.part(begin, ends[begin]))
+            if broken := not_finite(made):
+                raise MuybridgeError(
+                    f"{run.folder}: sample {begin + broken[0]} of {path.name} holds numbers that "
+                    "are not finite",
+                    "a model that makes such clips has diverged; judge an earlier --checkpoint",
+                )
             _keep(_chunk(folder, begin), made)
-    for other in folder.parent.iterdir():
-        if other != folder:
-            files.remove(other)
     clips = of_model(real, lambda begin, end: _kept(folder, begin, end))
     manifest = {
         "run": run.folder.resolve().name, "checkpoint": checkpoint,
-        "checkpoint_step": state["step"], "seed": config.seed, "run_sampling": sampling,
+        "checkpoint_step": state["step"], "run_seed": config.seed, "run_sampling": sampling,
     }  # fmt: skip
     name = run.folder.resolve().name
-    return Subject(name, run.folder, clips, manifest, run, f"step-{state['step']:08d}")
+    return Subject(name, run.folder, clips, manifest, f"step-{state['step']:08d}", folder)
+
+
+def forget_others(subjects: Sequence[Subject]) -> None:
+    """Removes from runs the clips that were kept for earlier calls; those of `subjects` stay."""
+    used = {subject.kept.resolve() for subject in subjects if subject.kept}
+    for folder in {path.parent for path in used}:
+        for other in folder.iterdir():
+            if other.resolve() not in used:
+                files.remove(other)
 
 
 def request_like(run: Run, real: ClipSet, seed: int) -> SampleRequest:
@@ -78,6 +160,21 @@ def request_like(run: Run, real: ClipSet, seed: int) -> SampleRequest:
 
 def _chunk(folder: Path, begin: int) -> Path:
     return folder / f"{begin:06d}.npy"
+
+
+def not_finite(clips: Tensor) -> list[int]:
+    """Places of the clips that hold a number that is not finite: 8 bits a colour would hide it."""
+    places: list[int] = (~clips.flatten(1).isfinite()).any(1).nonzero().flatten().tolist()
+    return places
+
+
+def _whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a chunk is there and can be read; one that is damaged is made again."""
+    try:
+        chunk = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return bool(chunk.shape == shape and chunk.dtype == np.uint8)
 
 
 def _keep(path: Path, clips: Tensor) -> None:
@@ -101,5 +198,5 @@ def of_model(real: ClipSet, read: Callable[[int, int], Tensor]) -> ClipSet:
     names = tuple(f"sample {index}" for index in range(len(real)))
     return dataclasses.replace(
         real, name="generated", names=names, owners=names, read=read, warnings=(),
-        facts={"resize": "none"},
+        facts=dict(clip_sets.WHOLE),
     )  # fmt: skip

@@ -235,7 +235,57 @@ ERRORS: dict[str, tuple[list[str], list[str], list[str]]] = {
         ["footage is not a run"],
         ["muybridge train"],
     ),
-    "evaluate: not a run": (["evaluate", "nowhere"], ["nowhere is not a run"], ["muybridge train"]),
+    "evaluate: nothing there": (
+        ["evaluate", "nowhere"],
+        ["nowhere is neither a run nor a folder of videos"],
+        ["muybridge train"],
+    ),
+    "evaluate: a folder against nothing": (["evaluate", "footage"], ["footage"], ["--real"]),
+    "evaluate: no video that can be read": (
+        ["evaluate", "footage", "--real", "footage"],
+        ["footage", "broken.mp4"],
+        ["videos"],
+    ),
+    "evaluate: an empty folder": (
+        ["evaluate", "empty", "--real", "empty"],
+        ["empty holds no video"],
+        ["videos"],
+    ),
+    "evaluate: a measure unknown": (
+        ["evaluate", "footage", "--real", "empty", "--metrics", "motion,apearance"],
+        ["--metrics", "'apearance'"],
+        ["appearance"],
+    ),
+    "evaluate: no such weights": (
+        ["evaluate", "footage", "--real", "empty", "--weights", "nowhere.pt"],
+        ["--weights nowhere.pt"],
+        ["folder"],
+    ),
+    "evaluate: one sample": (
+        ["evaluate", "footage", "--real", "empty", "--samples", "1"],
+        ["--samples 1"],
+        ["leave it out"],
+    ),
+    "evaluate: a size that is none": (
+        ["evaluate", "footage", "--real", "empty", "--size", "64"],
+        ["--size 64"],
+        ["64x64"],
+    ),
+    "evaluate: no frame": (
+        ["evaluate", "footage", "--real", "empty", "--frames", "0"],
+        ["--frames 0"],
+        ["--frames 16"],
+    ),
+    "evaluate: no rate": (
+        ["evaluate", "footage", "--real", "empty", "--fps", "0"],
+        ["--fps 0"],
+        ["--fps 8"],
+    ),
+    "evaluate: a file in the way": (
+        ["evaluate", "footage", "--real", "empty", "--out", "notes.txt/x"],
+        ["notes.txt is a file"],
+        ["folder"],
+    ),
     "report: not a run": (["report", "footage"], ["footage"], ["muybridge train"]),
     "report: no folder": (["report", "nowhere"], ["nowhere"], []),
     "check: neither": (["check", "nowhere"], ["'nowhere'"], []),

@@ -16,6 +16,7 @@ import pytest
 
 from muybridge.core.errors import RunError
 from muybridge.report import write_report
+from muybridge.report.curves import draw_curves
 
 MANIFEST = {"extractor": "tiny", "frames": 16, "run": "a", "checkpoint": "step-00000020"}
 
@@ -308,3 +309,21 @@ def test_report_never_imports_torch(tmp_path: Path) -> None:
         f"write_report([Path({str(run)!r})]); sys.exit('torch' in sys.modules or bool(early))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scores_that_samples_got_during_training_are_drawn_over_steps() -> None:
+    log = [
+        {
+            "kind": "scores",
+            "step": step,
+            "seconds": 1.0,
+            "motion distance": 50.0 - step,
+            "copies": 0,
+        }
+        for step in (10, 20, 30)
+    ]
+    curves = draw_curves({"scores": log})
+    assert [curve.title for curve in curves] == ["Samples: motion distance", "Samples: copies"]
+    assert curves[0].words == "From first to last, 40 to 20."
+    many = {f"score {place}": 1.0 for place in range(30)}
+    assert len(draw_curves({"scores": [{"kind": "scores", "step": 1} | many]})) <= 8

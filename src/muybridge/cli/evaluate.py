@@ -17,12 +17,13 @@ Subject = Annotated[
     Path, typer.Argument(help="Run folder, or a folder of videos.", show_default=False)
 ]
 METRICS = (
-    "Measures, by commas; left out, all but learned and kernel. appearance, motion, learned: "
-    "distances that need no weights; manifold: precision, recall, density, coverage; kernel; time: "
-    "warping error, flicker, motion, drift, cuts; stage: words and physics on the stage's clips; "
-    "labels: a classifier's verdict; copying; truth: PSNR, SSIM, LPIPS of clips that have the "
-    "names of real ones; speed; baselines; fid (and KID), fvd (and KVD), is: with the published "
-    "weights only."
+    "Measures, by commas; left out, all but learned and kernel. Distances that need no weights: "
+    "appearance, motion, and learned, which trains its network on the dataset first (minutes, "
+    "once); kernel adds the kernel distance to each. manifold: precision, recall, density, "
+    "coverage. time: warping error, flicker, amount of motion, drift, jump cuts and more. stage: "
+    "words and physics, on the stage's clips. labels: what a classifier recognises. copying: of "
+    "training clips. truth: PSNR, SSIM, LPIPS of videos that have the names of real ones. speed. "
+    "baselines. With the published weights only: fid (and KID), fvd (and KVD), is."
 )
 
 
@@ -39,38 +40,40 @@ def evaluate(
     real: Annotated[
         Path | None,
         typer.Option(
-            help="What it is judged against: a dataset (its test split) or a folder of videos. "
-            "For a run, its own dataset when left out."
+            help="Real footage to judge against: a dataset (its test split), or a folder of "
+            "videos. Left out, a run's own dataset; a folder of videos needs it."
         ),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="A rival, run or folder: judged alike and compared.")
+        Path | None, typer.Option(help="A rival, a run or a folder: judged alike, then compared.")
     ] = None,
     metrics: Annotated[str, typer.Option(help=METRICS, show_default=False)] = "",
     samples: Annotated[
-        int | None, typer.Option(help="Clips that a run makes; its recipe's when left out.")
+        int | None,
+        typer.Option(help="Clips that a run makes, 2 or more; its recipe's when left out."),
     ] = None,
     checkpoint: Checkpoint = "last",
     frames: Annotated[
-        int | None, typer.Option(help="Of folders: the first so many frames of each video.")
+        int | None, typer.Option(help="Of folders: judge the first so many frames of each video.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Of folders: bring videos to this rate.")
+        float | None, typer.Option(help="Of folders: bring videos to this many frames a second.")
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Of folders: stretch pictures to HEIGHTxWIDTH.")
     ] = None,
     given: Annotated[
-        int, typer.Option(help="First frames that the model was given: not judged.")
+        int,
+        typer.Option(help="First frames that the model was given; they are not judged."),
     ] = 0,
     weights: Annotated[
         str,
-        typer.Option(help="Where the published networks lie: folder, file, hf:OWNER/REPO/FILE."),
+        typer.Option(help="Where published weights lie: a folder, a file, hf:OWNER/REPO/FILE."),
     ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder for scores.json; the subject's when left out.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="Of what is printed.")] = Format.table,
+    format: Annotated[Format, typer.Option(help="How scores are printed.")] = Format.table,
     json: Json = False,
 ) -> None:
     """Judge a run, or a folder of videos, against real footage; writes scores.json."""
@@ -99,7 +102,7 @@ def evaluate(
     else:
         from ..report import scores_table
 
-        print(getattr(scores_table, format.value)(found["scores"]))
+        print(getattr(scores_table, format.value)(found))
     folder = out or subject
     say(f"how each number was made is in {folder / 'scores.json'}\nnext: muybridge report {folder}")
 
@@ -109,10 +112,12 @@ def _wanted(frames: int | None, fps: float | None, size: str | None) -> Wanted:
     from ..core.errors import MuybridgeError
     from ..evaluation.clip_sets import Wanted
 
-    if frames is not None and frames < 1:
-        raise MuybridgeError(f"--frames {frames}: a clip has one frame or more")
+    if frames is not None and frames < 3:
+        raise MuybridgeError(
+            f"--frames {frames}: a clip that is judged has 3 frames or more", "as in --frames 16"
+        )
     if fps is not None and not fps > 0:
-        raise MuybridgeError(f"--fps {fps:g}: a rate is above 0")
+        raise MuybridgeError(f"--fps {fps:g}: a rate is above 0", "as in --fps 8")
     sides: tuple[int, int] | None = None
     if size is not None:
         parts = size.lower().split("x")
@@ -148,8 +153,10 @@ def table(found: dict[str, Any]) -> str:
 def _line(score: dict[str, Any]) -> str:
     interval = score["interval"]
     spread = f"  [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else ""
-    floor = "" if score["floor"] is None else f"  real clips {score['floor']:.3g}{score['unit']}"
+    gap = "" if score["unit"] == "%" else " "
+    floor = score["floor"]
+    told = "" if floor is None else f"  real clips {floor:.3g}{gap}{score['unit']}".rstrip()
     ideal = f"ideal {score['target']:.3g}" if score["target"] is not None else "near to real"
     better = ideal if score["better"] == "near" else f"{score['better']} is better"
     value = f"{score['value']:>10.4g} {score['unit']:<5}"
-    return f"{score['name']:<30}{value}{spread}{floor} ({better})"
+    return f"{score['name']:<30}{value}{spread}{told} ({better})"

@@ -19,6 +19,11 @@ TRAINING_SHARE = 0.75
 STAGE_CLIPS = 400
 # TFLOP/s of matrix products below which the small model gets too few steps to learn anything.
 SLOW = 0.25
+# Measures that take a minute or so: none trains a network first, none wants published weights.
+SCORES = (
+    "evaluation.metrics=[appearance,motion,manifold,time,stage,copying,speed,baselines]",
+    "evaluation.samples=96", "evaluation.timed=5",
+)  # fmt: skip
 
 
 def quickstart(
@@ -96,7 +101,7 @@ def _train(out: Path, dataset: Dataset, minutes: float, seed: int) -> Run:
     from ..recipe import Recipe, assemble
 
     machine = device.examine(out)
-    name, changes = "flow-small", [f"seed={seed}", "evaluation.samples=96"]
+    name, changes = "flow-small", [f"seed={seed}", *SCORES]
     if machine.gpu:
         changes += ["training.batch=64", "model.width=384", "model.heads=6", "model.depth=8"]
     elif max(machine.fp32_rate, machine.bf16_rate) < SLOW:

@@ -68,6 +68,8 @@ def joined(rows: Tensor) -> Tensor:
     counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world())]
     dist.all_gather(counts, torch.tensor([len(rows)]))
     most = max(int(count) for count in counts)
+    if not most:
+        return rows
     padded = rows.new_zeros(most, *rows.shape[1:])
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in counts]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from ..data import labels
 from ..data.loader import Loader
 
 CHUNK = 16
+# What is done to clips that already are as they are wanted.
+WHOLE = {"resize": "none"}
 # Folders that judging itself writes into what it judges.
 OWN = ("evaluation", "samples")
 
@@ -221,7 +224,7 @@ def _own(path: Path, folder: Path) -> bool:
 def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
     """Length, rate and size of a file, by decoding as much of it as will be judged."""
     name = path.relative_to(folder).as_posix()
-    enough = wanted.frames / wanted.fps + 1 if wanted.frames and wanted.fps else float("inf")
+    enough = wanted.frames / wanted.fps + 1 if wanted.frames and wanted.fps else inf
     times, size = [], (0, 0)
     try:
         for frame in decoded(path):
@@ -229,7 +232,8 @@ def _examined(path: Path, folder: Path, wanted: Wanted) -> _Video:
                 return _Video(path, name, reason=f"damaged: after {frame.seconds:.2f} s")
             times.append(frame.seconds)
             size = frame.size
-            if frame.seconds > enough or (not wanted.fps and len(times) == wanted.frames):
+            # One frame more than is taken tells whether there is more than is taken.
+            if frame.seconds > enough or (not wanted.fps and len(times) > (wanted.frames or inf)):
                 break
     except DataError as error:
         return _Video(path, name, reason=f"cannot be opened: {error.message}")
@@ -259,7 +263,7 @@ def _rate(path: Path, times: Sequence[float]) -> float:
 def _rules(videos: Sequence[_Video], form: Form) -> dict[str, str]:
     """What is done to bring videos to one form."""
     height, width = form.size
-    rules = {"resize": "none"}
+    rules = dict(WHOLE)
     if any(video.size != form.size for video in videos):
         rules["resize"] = f"stretched to {height}x{width}, by area where smaller, else cubic"
     if any(video.fps != form.fps for video in videos):

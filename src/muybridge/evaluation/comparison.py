@@ -25,7 +25,7 @@ Verdict = Literal["better", "worse", "not told apart"]
 LEVEL = 0.05
 _NORMAL = 1.959963984540054
 # Manifest fields that say which clips or conditions, in order, `values` belong to.
-_PAIRED_BY = ("names_digest", "conditions")
+_PAIRED_BY = ("names_digest", "conditions", "run_conditions")
 _FLIPS = 9999
 
 
@@ -250,7 +250,8 @@ def _pairs(score: Score, other: Score) -> tuple[Array, Array] | None:
     """The values of each clip where the two can be paired: same clips, and the score their mean."""
     if len(score.values) != len(other.values) or len(score.values) < 2:
         return None
-    if not any(name in score.manifest and name in other.manifest for name in _PAIRED_BY):
+    named = [name for name in _PAIRED_BY if name in score.manifest]
+    if not any(score.manifest[name] == other.manifest.get(name) for name in named):
         return None
     found = np.asarray(score.values, np.float64), np.asarray(other.values, np.float64)
     for values, whole in zip(found, (score.value, other.value), strict=True):

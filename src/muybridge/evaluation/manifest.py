@@ -42,9 +42,12 @@ class Score:
     values: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `scores.json`; a clip that has no value has None."""
+        """Plain values for `scores.json`; what is not finite, such as the value of a clip that
+        has none, is None."""
         told = [value if math.isfinite(value) else None for value in self.values]
-        return asdict(self) | {"values": told}
+        ends = self.interval if self.interval and all(map(math.isfinite, self.interval)) else None
+        floor = self.floor if self.floor is not None and math.isfinite(self.floor) else None
+        return asdict(self) | {"values": told, "interval": ends, "floor": floor}
 
 
 def fields(score: Score) -> dict[str, Any]:

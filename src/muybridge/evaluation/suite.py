@@ -104,9 +104,11 @@ class Bench:
             if other is not None:
                 same_form(other, ground.real)
         self.real = self._measured(ground.real)
-        self.other = measure(ground.other, tools.extractors) if ground.other else None
-        wanted = ground.training is not None and "copying" in tools.metrics
-        self.training = measure(ground.training, ()) if ground.training and wanted else None
+        self.other = self.training = None
+        if ground.other is not None:
+            self.other = measure(self._judged(ground.other), tools.extractors)
+        if ground.training is not None and "copying" in tools.metrics:
+            self.training = measure(self._judged(ground.training), ())
         self._usual = self._nearest(self.real)
 
     @property
@@ -170,7 +172,18 @@ class Bench:
         return [(one.name, self.judge(one, manifest).scores) for one in own]
 
     def _measured(self, clips: ClipSet) -> Measured:
-        return measure(clips, self.tools.extractors, self.tools.gauges_of(clips))
+        return measure(self._judged(clips), self.tools.extractors, self.tools.gauges_of(clips))
+
+    def _judged(self, clips: ClipSet) -> ClipSet:
+        """The clips without the frames that the model was given."""
+        given = self.ground.given
+        if not given:
+            return clips
+        form = dataclasses.replace(clips.form, frames=clips.form.frames - given)
+        read = clips.read
+        return dataclasses.replace(
+            clips, form=form, read=lambda begin, end: read(begin, end)[:, given:]
+        )
 
     def _manifest(self, made: ClipSet) -> dict[str, Any]:
         real, other = self.ground.real, self.ground.other
@@ -188,7 +201,7 @@ class Bench:
             "conditioning_frames": self.ground.given,
             "floor": "half of the real clips against the other half" if other is None
             else f"{len(other)} clips of {other.name}",
-            "conditions": digest_of(*made.captions, *made.labels)[:16],
+            "run_conditions": digest_of(*made.captions, *made.labels)[:16],
         }  # fmt: skip
 
     def _distributions(
@@ -264,6 +277,12 @@ class Bench:
                     "against real ones where many would score 0; that much is owed to the number "
                     "of clips and to the footage's own variety"
                 )
+        k = self.config.neighbours
+        if self.tools.manifolds and min(len(made), len(self.real)) <= k:
+            found.append(
+                f"precision, recall, density and coverage want more than {k} clips on each side, "
+                f"not {len(made)} and {len(self.real)}"
+            )
         return tuple(found)
 
     def _plots(
@@ -274,7 +293,8 @@ class Bench:
         for name, (title, unit) in self.tools.curves.items():
             if name in made.figures:
                 rows = [(n, m.figures[name]) for n, m in sets if name in m.figures]
-                seconds = np.arange(rows[0][1].shape[1]) / made.clips.form.fps
+                count = rows[0][1].shape[1]
+                seconds = (self.ground.given + np.arange(count)) / made.clips.form.fps
                 curves.append(plots.curve(title, unit, seconds, rows))
         for name, meaning in self.tools.meanings.items():
             if name in made.figures and name in self.real.figures and not meaning.share:

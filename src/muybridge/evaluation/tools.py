@@ -16,7 +16,16 @@ from torch import Tensor
 from ..core.errors import DataError, MuybridgeError, nearest
 from ..core.measures import ms_ssim_scales
 from ..data.loader import Loader
-from . import classifier, distances, following, learned, physics, pictures, similarity, temporal
+from . import (
+    classifier,
+    distances,
+    following,
+    learned,
+    physics,
+    pictures,
+    similarity,
+    temporal,
+)
 from . import reference_features as published
 from .clip_sets import ClipSet
 from .flow import settings as flow_settings
@@ -383,15 +392,15 @@ def _truth(kit: Tools, ground: Ground, config: Config) -> None:
             kit.missing.append(lpips)
 
         def gauge(frames: Tensor, begin: int, end: int) -> dict[str, Array]:
-            truth = ground.real.some([places[name] for name in clips.names[begin:end]])
+            same = [places[name] for name in clips.names[begin:end]]
+            truth = ground.real.some(same)[:, ground.given :]
             figures = {
-                "PSNR": similarity.psnr(frames, truth, ground.given),
-                "SSIM": similarity.ssim(frames, truth, ground.given),
-                "MS-SSIM": similarity.ms_ssim(frames, truth, ground.given),
+                "PSNR": similarity.psnr(frames, truth),
+                "SSIM": similarity.ssim(frames, truth),
+                "MS-SSIM": similarity.ms_ssim(frames, truth),
             }
             if not isinstance(lpips, Missing):
                 figures["LPIPS"] = lpips(frames, truth)
-                figures["LPIPS"][:, : ground.given] = np.nan
             return figures
 
         return gauge

@@ -28,6 +28,7 @@ COLOURS = (
     | {colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)}
     | {colour: f"var(--ramp-{i})" for i, colour in enumerate(RAMP)}
 )
+SCORES = 8  # plots of scores; the log holds all
 FINE, COARSE = 400, 40  # points of a faint line, and of the calm line through it
 
 
@@ -51,7 +52,8 @@ class Line:
 
 
 def draw_curves(log: Mapping[str, Sequence[Record]]) -> list[Curve]:
-    """The plots that a log has numbers for: loss, its parts, by noise, rate, gradient, speed."""
+    """The plots that a log has numbers for: loss, its parts, by noise, rate, gradient, speed, and
+    scores of samples."""
     train, validation = log.get("train", ()), log.get("validation", ())
     resumes = [step for r in log.get("resume", ()) if (step := number(r.get("step"))) is not None]
     loss = [
@@ -67,6 +69,7 @@ def draw_curves(log: Mapping[str, Sequence[Record]]) -> list[Curve]:
         ("Learning rate", _one(train, "learning_rate"), ""),
         ("Gradient norm", _one(train, "gradient_norm", calm=True), ""),
         ("Speed, clips per second", _one(train, "clips_per_second", calm=True), ""),
+        *_scores(log.get("scores", ())),
     ]
     curves = []
     for title, lines, words in plots:
@@ -91,6 +94,13 @@ def _points(records: Iterable[Record], *keys: str) -> Points:
         if step is not None and value is not None:
             found.append((step, value))
     return np.array(sorted(found, key=lambda pair: pair[0])).reshape(-1, 2)
+
+
+def _scores(records: Sequence[Record]) -> list[tuple[str, list[Line], str]]:
+    """A plot for each of the first scores that samples got during training."""
+    own = ("kind", "step", "seconds")
+    names = dict.fromkeys(name for record in records for name in record if name not in own)
+    return [(f"Samples: {name}", _one(records, name), "") for name in list(names)[:SCORES]]
 
 
 def _one(records: Sequence[Record], key: str, calm: bool = False) -> list[Line]:

@@ -1,0 +1,75 @@
+"""Several processes as one, on two ranks that talk over gloo."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from muybridge.core import distributed
+
+WORKER = """
+import sys, torch
+from muybridge.core import distributed
+distributed.start()
+rank = distributed.rank()
+part = distributed.share(5)
+rows = torch.arange(10.0, dtype=torch.float64).reshape(5, 2)
+assert torch.equal(distributed.joined(rows[part.start : part.stop]), rows)
+# A rank that has nothing, and ranks that all have nothing.
+assert distributed.joined(torch.arange(3)[: 3 * rank]).tolist() == [0, 1, 2]
+assert distributed.joined(torch.zeros(0, 4)).shape == (0, 4)
+assert distributed.same(float(7 + rank)) == 7
+print(*part)
+"""
+
+
+def two_ranks(
+    script: Path, environment: Mapping[str, str], *arguments: str
+) -> list[tuple[str, str]]:
+    """What each of two processes printed; both must end well."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            env={**environment, **world, "RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    told = [rank.communicate(timeout=240) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], told
+    return told
+
+
+def test_two_ranks_share_and_join(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    first, second = (out.split() for out, _ in two_ranks(tmp_path / "worker.py", environment))
+    assert first + second == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 32])
+def test_shares_are_all_of_it_and_as_even_as_can_be(
+    world: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: world)
+    parts = []
+    for rank in range(world):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        parts.append(distributed.share(count))
+    assert [place for part in parts for place in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_one_process_needs_no_group() -> None:
+    assert (distributed.rank(), distributed.world()) == (0, 1)
+    assert distributed.joined(torch.arange(3)).tolist() == [0, 1, 2]
