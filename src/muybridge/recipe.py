@@ -16,7 +16,7 @@ from .core import config, device, distributed, files
 from .core.errors import RecipeError, RunError, nearest
 from .data import loader, prepare, splits
 from .data.store import Dataset
-from .evaluation import suite, tools
+from .evaluation import metrics, suite
 from .models import text as text_module
 from .sampling import integrators
 from .training import loop
@@ -167,8 +167,8 @@ class Recipe:
         if next(iter(given.values())) <= 0:
             name, value = next(iter(given.items()))
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
-        tools.check_names(self.evaluation.metrics, "evaluation.metrics")
-        tools.check_names(self.evaluation.during, "evaluation.during")
+        metrics.check_names(self.evaluation.metrics, "evaluation.metrics")
+        metrics.check_names(self.evaluation.during, "evaluation.during")
         for name in self.evaluation.during:
             if name in ("truth", "speed", "baselines"):
                 raise RecipeError(

@@ -21,8 +21,9 @@ from .clip_sets import ClipSet
 from .learned import Config as Learned
 from .manifest import Score
 from .measured import Measured, measure
+from .metrics import DEFAULT
 from .references import Missing
-from .tools import DEFAULT, Tools
+from .tools import Tools
 
 Array = npt.NDArray[np.float64]
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..core.errors import DataError, MuybridgeError, nearest
+from ..core.errors import DataError, MuybridgeError
 from ..core.measures import ms_ssim_scales
 from ..data.loader import Loader
 from . import (
@@ -32,6 +31,7 @@ from .flow import settings as flow_settings
 from .inception_score import inception_score
 from .manifest import Score
 from .measured import Extractor, Gauge, Measured
+from .metrics import check_names
 from .plots import learning
 from .references import Missing
 from .scoring import OWN, Meaning, rows
@@ -43,28 +43,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 TRACKER = 2  # raised when what it finds changes
-
-METRICS: Mapping[str, str] = MappingProxyType(
-    {
-        "appearance": "distance by what clips look like; needs no weights",
-        "motion": "distance by how brightness changes; needs no weights",
-        "learned": "distance by an extractor trained on the training split (minutes, once)",
-        "manifold": "precision, recall, density and coverage",
-        "kernel": "the unbiased kernel distance beside each of these distances",
-        "time": "sharpness, grid, warping error, flicker, motion, drift, jump cuts",
-        "stage": "words as asked, and physics, where captions are the stage's",
-        "labels": "a classifier of the dataset's labels (trained once): recognised as asked",
-        "copying": "share of copies, closeness to training clips",
-        "truth": "PSNR, SSIM, MS-SSIM and LPIPS, where clips have the names of real ones",
-        "speed": "seconds, memory, parameters and operations of a clip",
-        "baselines": "the same scores of clips that cost nothing",
-        "fid": "Frechet Inception Distance of frames, and KID",
-        "fvd": "Frechet Video Distance, and KVD",
-        "is": "Inception Score of frames, and of videos by C3D",
-    }
-)  # fmt: skip
-# Without what trains a network first, or says little more.
-DEFAULT = tuple(name for name in METRICS if name not in ("learned", "kernel"))
 
 _TIME = {
     "warping_error": ("warping error", "frames against the next one brought back by the flow"),
@@ -145,17 +123,6 @@ class Tools:
                 )
             )  # fmt: skip
         return scores
-
-
-def check_names(names: Sequence[str], setting: str) -> None:
-    """Raises MuybridgeError for a measure that there is not."""
-    for name in names:
-        if name not in METRICS:
-            close = nearest(name, METRICS)
-            raise MuybridgeError(
-                f"{setting}: there is no measure {name!r}",
-                f"did you mean {close}?" if close else f"there are {', '.join(METRICS)}",
-            )
 
 
 def choose(
@@ -373,7 +340,10 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _truth(kit: Tools, ground: Ground, config: Config) -> None:
     """Likeness to the real clip of the same name."""
     places = {name: place for place, name in enumerate(ground.real.names)}
-    lpips = published.for_lpips("alex", config.weights or None)
+    try:
+        lpips = published.for_lpips("alex", config.weights or None)
+    except MuybridgeError as error:
+        lpips = Missing("LPIPS", error.message, error.hint)
     scales = ms_ssim_scales(*ground.real.form.size) if min(ground.real.form.size) > 10 else 0
     titles = {"PSNR": "higher", "SSIM": "higher", "MS-SSIM": "higher", "LPIPS": "lower"}
     for title, better in titles.items():
