@@ -151,7 +151,9 @@ def test_replay_is_called_out_and_the_ceiling_is_not(
     others: Mapping[str, dict[str, Score]],
 ) -> None:
     assert others["nearest training clip"]["copies"].value == 100
-    assert others["nearest training clip"]["motion distance"].value < 100
+    # Its clips are real ones, so that no distance tells.
+    still, replayed = others["one frame held still"], others["nearest training clip"]
+    assert replayed["motion distance"].value < still["motion distance"].value / 2
     assert others["unseen"]["copies"].value == 0
 
 
@@ -202,7 +204,7 @@ def test_how_many_clips_and_against_which_is_in_the_manifest(
     made = drawn(4, range(COUNT), "generated")
     whole = bench_of(suite.Ground(ground.real), ("motion",))
     first = whole.judge(made, {}).scores[0]
-    fewer = whole.judge(drawn(4, range(8), "generated"), {}).scores[0]
+    fewer = whole.judge(drawn(4, range(6), "generated"), {}).scores[0]
     with_floor = bench_of(suite.Ground(ground.real, ground.other), ("motion",))
     with pytest.raises(MuybridgeError, match="generated"):
         comparable(first, fewer)
