@@ -2,7 +2,7 @@
 
 `benchmarks/distortions.py` shows it on 96 clips, also where 32 are too few: the interval of the
 appearance distance under a colour shift, of the motion distance under swapped frames, and of recall
-under duplication, are wider than what the second level moves.
+under duplication and lost modes, are wider than what the second level moves.
 """
 
 from __future__ import annotations
@@ -136,10 +136,10 @@ def test_a_lost_mode_lowers_recall_and_coverage_but_not_precision(
     lost = every.some(np.resize(kept, COUNT).tolist())
     whole = scores(benches("manifold"), every)
     found = scores(benches("manifold"), of_tensor(lost, 8, "lost"))
-    for name in ("recall", "coverage"):
-        interval = whole[name].interval
-        assert interval is not None
-        assert found[name].value < interval[0]
+    coverage = whole["coverage"].interval
+    assert coverage is not None
+    assert found["coverage"].value < coverage[0]
+    assert found["recall"].value < whole["recall"].value - 0.15
     precision = whole["precision"].interval
     assert precision is not None
     assert found["precision"].value >= precision[0]

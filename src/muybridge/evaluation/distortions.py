@@ -50,8 +50,7 @@ def blur(clips: Tensor, level: int) -> Tensor:
 def noise(clips: Tensor, level: int) -> Tensor:
     """Normal noise with a deviation of 0.03, 0.06 and 0.12, in [-1, 1]."""
     drawn = torch.randn(clips.shape, generator=torch.Generator().manual_seed(0))
-    made: Tensor = (clips + drawn * (0.015 * 2**level)).clamp(-1, 1)
-    return made
+    return (clips + drawn * (0.015 * 2.0**level)).clamp(-1, 1)
 
 
 def swap(clips: Tensor, level: int) -> Tensor:
@@ -75,8 +74,7 @@ def freeze(clips: Tensor, level: int) -> Tensor:
 def flicker(clips: Tensor, level: int) -> Tensor:
     """Brightness up and down from frame to frame, by 0.02, 0.04 and 0.08."""
     signs = torch.tensor([1.0, -1.0]).repeat(clips.shape[1])[: clips.shape[1]].view(1, -1, 1, 1, 1)
-    made: Tensor = (clips + signs * (0.01 * 2**level)).clamp(-1, 1)
-    return made
+    return (clips + signs * (0.01 * 2.0**level)).clamp(-1, 1)
 
 
 def reversal(clips: Tensor, level: int) -> Tensor:
@@ -100,9 +98,8 @@ def speed(clips: Tensor, level: int) -> Tensor:
 
 def colour(clips: Tensor, level: int) -> Tensor:
     """Red up and blue down by 0.06, 0.12 and 0.24."""
-    shift = torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1) * (0.03 * 2**level)
-    made: Tensor = (clips + shift).clamp(-1, 1)
-    return made
+    shift = torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1) * (0.03 * 2.0**level)
+    return (clips + shift).clamp(-1, 1)
 
 
 def drift(clips: Tensor, level: int) -> Tensor:

@@ -61,6 +61,8 @@ def _across(y: Tensor, side: int) -> Tensor:
     # A step between two pixels that goes on on neither side: what a slope or an edge is not.
     step = (y[..., 2:-1] - y[..., 1:-2]) - (y[..., 3:] - y[..., :-3]) / 3
     steep = step.abs().mean((1, 2))  # (n, width - 3): between pixels i + 1 and i + 2
-    border = (torch.arange(steep.shape[-1]) + 2) % side == 0
-    at, beside = (steep[:, part].quantile(0.5, dim=1) for part in (border, ~border))
-    return (at + LEAST) / (beside + LEAST) - 1
+    place = (torch.arange(steep.shape[-1]) + 2) % side
+    # Next to a border its step is part of the slope, so that these places are left out.
+    parts = place == 0, (place > 1) & (place < side - 1)
+    at, elsewhere = (steep[:, part].quantile(0.5, dim=1) for part in parts)
+    return (at + LEAST) / (elsewhere + LEAST) - 1
