@@ -23,7 +23,6 @@ from . import (
     physics,
     pictures,
     similarity,
-    temporal,
 )
 from . import reference_features as published
 from .clip_sets import ClipSet
@@ -35,6 +34,7 @@ from .metrics import check_names
 from .plots import learning
 from .references import Missing
 from .scoring import OWN, Meaning, rows
+from .temporal import measure as over_time
 from .tracker import KEYS, observe
 
 if TYPE_CHECKING:
@@ -209,10 +209,7 @@ def _published(kit: Tools, config: Config) -> None:
     for metric, get, titles in wanted:
         if metric not in kit.metrics:
             continue
-        try:
-            found = get()
-        except MuybridgeError as error:
-            found = Missing(titles[0], error.message, error.hint)
+        found = _had(get, titles[0])
         if isinstance(found, Missing):
             kit.missing.append(Missing(" and ".join(titles), found.why, found.hint))
             continue
@@ -225,6 +222,14 @@ def _published(kit: Tools, config: Config) -> None:
             kit.kernels.append((found.named(titles[1]), extractor, ""))
 
 
+def _had(get: Callable[[], Any], title: str) -> Any:
+    """A published network, or `Missing` where its weights are absent or not the published ones."""
+    try:
+        return get()
+    except MuybridgeError as error:
+        return Missing(title, error.message, error.hint)
+
+
 def _time(kit: Tools, ground: Ground) -> None:
     fps, (height, width) = ground.real.form.fps, ground.real.form.size
     facts = flow_settings(height, width) | {"ssim": "wang"}
@@ -234,7 +239,7 @@ def _time(kit: Tools, ground: Ground) -> None:
     kit.curves["change over time"] = ("Change from frame to frame", "mean change of brightness")
 
     def gauge(clips: Tensor, begin: int, end: int) -> dict[str, Array]:
-        found = temporal.measure(clips, fps)
+        found = over_time(clips, fps)
         figures = {_TIME[name][0]: rows for name, rows in found.items() if name in _TIME}
         figures["sharpness"], figures["grid"] = pictures.sharpness(clips), pictures.grid(clips)
         likeness = similarity.successive_ssim(clips)
@@ -340,10 +345,7 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _truth(kit: Tools, ground: Ground, config: Config) -> None:
     """Likeness to the real clip of the same name."""
     places = {name: place for place, name in enumerate(ground.real.names)}
-    try:
-        lpips = published.for_lpips("alex", config.weights or None)
-    except MuybridgeError as error:
-        lpips = Missing("LPIPS", error.message, error.hint)
+    lpips = _had(lambda: published.for_lpips("alex", config.weights or None), "LPIPS")
     scales = ms_ssim_scales(*ground.real.form.size) if min(ground.real.form.size) > 10 else 0
     titles = {"PSNR": "higher", "SSIM": "higher", "MS-SSIM": "higher", "LPIPS": "lower"}
     for title, better in titles.items():
