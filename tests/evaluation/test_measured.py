@@ -10,6 +10,7 @@ import sys
 import textwrap
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -172,7 +173,7 @@ def test_two_ranks_equal_one(tmp_path: Path, environment: dict[str, str]) -> Non
         assert shares == [count // 2, count - count // 2]
 
 
-def rows_of(measured: Measured) -> dict[str, npt.NDArray[np.generic]]:
+def rows_of(measured: Measured) -> dict[str, npt.NDArray[np.floating[Any]]]:
     return {
         "thumbnails": measured.thumbnails.numpy(),
         **measured.features,
