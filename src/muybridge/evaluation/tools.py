@@ -243,11 +243,10 @@ def _time(kit: Tools, ground: Ground) -> None:
         figures = {_TIME[name][0]: rows for name, rows in found.items() if name in _TIME}
         figures["sharpness"], figures["grid"] = pictures.sharpness(clips), pictures.grid(clips)
         likeness = similarity.successive_ssim(clips)
-        figures["SSIM of successive frames"] = np.concatenate(
-            [np.full((len(clips), 1), np.nan), likeness], 1
-        )
+        first = np.full((len(clips), 1), np.nan)  # has none before it
+        figures["SSIM of successive frames"] = np.concatenate([first, likeness], 1)
         change = (clips[:, 1:] - clips[:, :-1]).abs().mean((2, 3, 4)).double().numpy() / 2
-        figures["change over time"] = np.concatenate([np.full((len(clips), 1), np.nan), change], 1)
+        figures["change over time"] = np.concatenate([first, change], 1)
         return figures
 
     kit.gauges.append(lambda _: gauge)
