@@ -17,7 +17,7 @@ from .core import files, progress, video
 from .core.errors import MuybridgeError
 from .data import loader
 from .data.store import Dataset
-from .evaluation import clip_sets, comparison, speed, suite, tools
+from .evaluation import clip_sets, comparison, scoring, speed, suite, tools
 from .evaluation.clip_sets import AS_THEY_ARE, ClipSet, Form, Wanted
 from .evaluation.manifest import Score
 from .evaluation.metrics import check_names
@@ -104,8 +104,10 @@ def evaluate(
     scores = [score for score in found if math.isfinite(score.value)]
     compared = None
     if rival is not None and other is not None:
-        theirs = bench.judge(other.clips, other.manifest).scores
-        rows = comparison.compare(scores, [*theirs, *_speed(rival, kit, config)])
+        theirs = bench.judge(other.clips, other.manifest)
+        told = scoring.differences(kit.distances, result.measured, theirs.measured, bench.real)
+        second = [*theirs.scores, *_speed(rival, kit, config)]
+        rows = comparison.compare(scores, second, told=told)
         compared = rows.as_json(other.name)
     missing = kit.missing + _silent(metrics, scores, kit.missing)
     missing += [

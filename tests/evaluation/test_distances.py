@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn.functional import conv3d, pad
 
 from muybridge.core.clips import to_float
-from muybridge.core.errors import MuybridgeError
 from muybridge.data.stage import Settings, render
 from muybridge.evaluation import distances
 from muybridge.evaluation.distances import Features
@@ -166,70 +165,3 @@ def test_a_tint_leaves_the_motion_and_shuffling_the_looks(
     shuffled = other[:, torch.randperm(16, generator=torch.Generator().manual_seed(0))]
     looks = distances.distance(distances.appearance(shuffled), appearances[0])
     assert looks < 1.5 * appearances[1]
-
-
-def test_a_score_has_its_value_floor_interval_and_manifest(real: Tensor, other: Tensor) -> None:
-    made = other.flip(0)[:30] * 0.8
-    found = distances.score("motion distance", distances.motion, made, real, other, {"fps": 8}, 20)
-    features = distances.motion(real)
-    assert found.value == pytest.approx(distances.distance(distances.motion(made), features))
-    # The floor is of as many clips as were made.
-    floor = distances.distance(distances.motion(other[:30]), features)
-    assert found.floor == pytest.approx(floor)
-    assert found.interval is not None
-    low, high = found.interval
-    assert 0 <= low < found.value < high
-    assert high - found.value == pytest.approx(found.value - low) or low == 0
-    assert found.manifest["fps"] == 8
-    assert found.manifest["covariance_divisor"] == "n-1"
-    assert found.manifest["features"] == 64
-    assert "not FID or FVD" in found.note and found.better == "lower"
-    again = distances.score("motion distance", distances.motion, made, real, other, {"fps": 8}, 20)
-    assert again == found
-
-
-def test_more_clips_make_a_narrower_interval() -> None:
-    random = torch.Generator().manual_seed(0)
-
-    def extract(clips: Tensor) -> Features:
-        return np.asarray(clips.flatten(1)[:, :3].double().numpy())
-
-    def width(count: int) -> float:
-        made, real, other = torch.randn(3, count, 3, 1, 1, 1, generator=random)
-        found = distances.score("test", extract, made + 1, real, other, {})
-        assert found.interval is not None
-        return found.interval[1] - found.interval[0]
-
-    # Sixteen times as many: about a quarter.
-    assert width(800) < 0.5 * width(50)
-
-
-def test_windows_of_one_clip_are_not_independent() -> None:
-    random = torch.Generator().manual_seed(0)
-    clips = torch.randn(12, 1, 3, 1, 1, generator=random).repeat_interleave(10, 0)
-    windows = clips + 0.01 * torch.randn(120, 1, 3, 1, 1, generator=random)
-
-    def extract(clips: Tensor) -> Features:
-        return np.asarray(clips.flatten(1).double().numpy())
-
-    def width(sources: list[str]) -> float:
-        made = torch.randn(2000, 1, 3, 1, 1, generator=torch.Generator().manual_seed(1)) + 1
-        found = distances.score("test", extract, made, windows, made, {}, sources=sources)
-        assert found.interval is not None
-        return found.interval[1] - found.value
-
-    # Twelve clips, not a hundred and twenty: about three times as uncertain.
-    apart = width([])
-    assert width([str(index) for index in range(120)]) == pytest.approx(apart, rel=0.4)
-    assert width([str(index // 10) for index in range(120)]) > 2 * apart
-
-
-@pytest.mark.parametrize(("made", "real"), [(1, 5), (5, 1), (0, 5)])
-def test_a_single_clip_has_no_distance(made: int, real: int) -> None:
-    clips = torch.zeros(5, 4, 3, 16, 16)
-    with pytest.raises(MuybridgeError) as caught:
-        distances.score("motion distance", distances.motion, clips[:made], clips[:real], clips, {})
-    assert (
-        f"{made} and {real}" in caught.value.message and "motion distance" in caught.value.message
-    )
-    assert caught.value.hint

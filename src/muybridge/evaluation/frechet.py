@@ -323,8 +323,3 @@ def expected_bias(real: Side, count: int, draws: int = 10, seed: int = 0) -> flo
         found.append(frechet(mixed[:few], mixed[few:]))
     ratio = (1 / count + 1 / len(rows)) / (1 / few + 1 / (len(rows) - few))
     return float(np.mean(found) * ratio)
-
-
-def standard_error(statistic: list[float]) -> float:
-    """Standard deviation of a statistic over bootstrap draws."""
-    return float(np.std(statistic, ddof=1)) if len(statistic) > 1 else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from ..core.errors import MuybridgeError
 from . import frechet, intervals
+from .comparison import Difference, compare_statistic
 from .distances import Statistic, standardised
 from .kernel import kernel_distance
 from .manifest import Score
@@ -127,6 +129,24 @@ def of_features(
     }  # fmt: skip
     score = _of_statistic(title, statistic, extractor.name, made, real, other, facts, note)
     return [score, *_extrapolated(extractor, title, made, real, facts)]
+
+
+def differences(
+    distances: Sequence[tuple[str, Extractor, str]],
+    first: Measured,
+    second: Measured,
+    real: Measured,
+) -> list[Difference]:
+    """How the Frechet distances of two sets to the same real clips differ, by title; those of
+    features of frames are left out, since frames of a clip are not independent."""
+    found = []
+    for title, extractor, _ in distances:
+        statistic = standardised(frechet.frechet) if extractor.standardised else frechet.frechet
+        (a, _), (b, _), (c, owners) = (rows(m, extractor.name) for m in (first, second, real))
+        if first.features[extractor.name].ndim == 2:
+            with contextlib.suppress(ValueError):  # too few clips: the two intervals are left
+                found.append(compare_statistic(title, statistic, a, b, c, owners))
+    return found
 
 
 def of_kernel(
