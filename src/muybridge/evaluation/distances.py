@@ -85,14 +85,17 @@ def motion(clips: Tensor) -> Features:
     return torch.cat(rows, 1).double().numpy()
 
 
+# A feature that never varies among real clips has no deviation to be measured in; it is left as it
+# is, or the smallest change of it would outweigh all others.
+LEAST = 1e-4
+
+
 def standardised(statistic: Statistic) -> Statistic:
     """A statistic of (generated, real) features after z-scoring both on the real ones."""
 
     def of_scaled(generated: Features, real: Features) -> float:
         mean, std = real.mean(0), real.std(0)
-        # A feature that never varies among real clips has no deviation to be measured in; it is
-        # left as it is, or the smallest change of it would outweigh all others.
-        std = np.where(std < 1e-4, 1.0, std)
+        std = np.where(std < LEAST, 1.0, std)
         return statistic((generated - mean) / std, (real - mean) / std)
 
     return of_scaled

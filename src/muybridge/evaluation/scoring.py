@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..core.errors import MuybridgeError
 from . import frechet, intervals
 from .comparison import Difference, compare_statistic
-from .distances import Statistic, standardised
+from .distances import LEAST, Statistic, standardised
 from .kernel import kernel_distance
 from .manifest import Score
 from .manifold import manifold
@@ -147,6 +147,20 @@ def differences(
             with contextlib.suppress(ValueError):  # too few clips: the two intervals are left
                 found.append(compare_statistic(title, statistic, a, b, c, owners))
     return found
+
+
+def owed_to_few(extractor: Extractor, real: Measured, count: int) -> float | None:
+    """What a Frechet distance of `count` clips owes to their small number (see
+    `frechet.expected_bias`); None where there are too few real clips to tell."""
+    found, _ = rows(real, extractor.name)
+    each = count if real.features[extractor.name].ndim == 2 else count * len(found) // len(real)
+    if extractor.standardised:
+        deviation = found.std(0)
+        found = (found - found.mean(0)) / np.where(deviation < LEAST, 1.0, deviation)
+    try:
+        return frechet.expected_bias(found, each)
+    except ValueError:
+        return None
 
 
 def of_kernel(

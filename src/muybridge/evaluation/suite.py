@@ -270,14 +270,15 @@ class Bench:
     ) -> tuple[str, ...]:
         found = list(made.warnings) + list(self.ground.real.warnings)
         found += [f"left out: {error.message}; {error.hint}" for error in left_out]
-        distances = {title for title, _, _ in self.tools.distances}
-        for score in scores:
-            if score.name in distances and score.floor and len(made) < _ENOUGH:
-                found.append(
-                    f"{score.name}: with {len(made)} clips, real ones score {score.floor:.3g} "
-                    "against real ones where many would score 0; that much is owed to the number "
-                    "of clips and to the footage's own variety"
-                )
+        values = {score.name: score.value for score in scores}
+        for title, extractor, _ in self.tools.distances:
+            if title in values and len(made) < _ENOUGH:
+                owed = scoring.owed_to_few(extractor, self.real, len(made))
+                if owed is not None:
+                    found.append(
+                        f"{title} {values[title]:.3g}: only {len(made)} clips; so many of the real "
+                        f"ones' own source would be expected to score {owed:.3g}, and more clips less"
+                    )
         k = self.config.neighbours
         if self.tools.manifolds and min(len(made), len(self.real)) <= k:
             found.append(
