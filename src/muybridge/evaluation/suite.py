@@ -276,8 +276,8 @@ class Bench:
                 owed = scoring.owed_to_few(extractor, self.real, len(made))
                 if owed is not None:
                     found.append(
-                        f"{title} {values[title]:.3g}: only {len(made)} clips; so many of the real "
-                        f"ones' own source would be expected to score {owed:.3g}, and more clips less"
+                        f"{title} {values[title]:.3g}: only {len(made)} clips; so many of the "
+                        f"real ones' source would be expected to score {owed:.3g}, and more less"
                     )
         k = self.config.neighbours
         if self.tools.manifolds and min(len(made), len(self.real)) <= k:
