@@ -115,8 +115,8 @@ def main() -> None:
                 continue
             if (on, fault.metric) not in benches:
                 ground = suite.Ground(real)
-                kit = tools.choose(config, ground, names=(fault.metric,) if fault.metric != "manifold"
-                                   else ("appearance", "motion", "manifold"))  # fmt: skip
+                space = ("appearance", "motion") if fault.metric == "manifold" else ()
+                kit = tools.choose(config, ground, names=(*space, fault.metric))
                 benches[on, fault.metric] = suite.Bench(ground, kit, config)
             bench = benches[on, fault.metric]
             first = judged(bench, clips, fault.measure)
