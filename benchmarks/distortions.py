@@ -89,8 +89,9 @@ def row(
         "fault": name, "on": on, "caught by": measure, "real": first.value,
         "interval": f"{low:.3g} to {high:.3g}",
         **{f"level {k + 1}": value for k, value in enumerate(found)},
-        "one way": "yes" if all(step >= 0 for step in steps) and sum(steps) > 0 else "NO",
-        "out by level 2": "yes" if out else "NO",
+        "one way": "not meant to move" if moves == "stay"
+        else "yes" if all(step >= 0 for step in steps) and sum(steps) > 0 else "NO",
+        "out by level 2": "yes" if out else "no" if moves == "stay" else "NO",
     }  # fmt: skip
 
 
@@ -141,7 +142,8 @@ def main() -> None:
                 kept = np.flatnonzero(np.isin(told, names[dropped:]))
                 again = np.resize(kept, len(clips))
                 found.append(judged(bench, changed(clips, pixels[again]), measure).value)
-            rows.append(row("mode loss", on, measure, "down", first, found))
+            moves = "stay" if measure == "precision" else "down"
+            rows.append(row("mode loss", on, measure, moves, first, found))
             print(rows[-1], flush=True)
     report("distortions", rows, clips=args.clips)
 
