@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -121,11 +122,14 @@ def test_the_nearest_training_clips_are_two_for_each(result: suite.Result) -> No
     assert (result.nearest[:, 0] != result.nearest[:, 1]).all()
 
 
-def test_few_clips_are_warned_of_with_what_real_ones_score(result: suite.Result) -> None:
-    found = named(result.scores)
+def test_few_clips_are_warned_of_with_the_bias_to_expect(result: suite.Result) -> None:
     (told,) = (w for w in result.warnings if w.startswith("motion distance"))
-    assert f"{found['motion distance'].floor:.3g}" in told
     assert f"{COUNT} clips" in told
+    expected = re.search(r"expected to score ([0-9.]+)", told)
+    floor = named(result.scores)["motion distance"].floor
+    assert expected is not None and floor is not None
+    # What as many other real clips do score, to within chance.
+    assert floor / 3 < float(expected[1]) < 3 * floor
 
 
 # --- baselines -----------------------------------------------------------------------------------

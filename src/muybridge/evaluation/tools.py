@@ -180,7 +180,8 @@ def _offline(kit: Tools, config: Config, train: Loader | None, validation: Loade
             else:
                 kit.hashes["the learned extractor"] = found.digest
                 facts = _plain(found.facts) | {"extractor_sha256": found.digest}
-                offered["learned"] = Extractor("learned", found.features, facts)
+                # Its features already have deviation 1 over the whole training split.
+                offered["learned"] = Extractor("learned", found.features, facts, False)
     for name, extractor in offered.items():
         if name in kit.metrics:
             kit.distances.append((f"{name} distance", extractor, OWN))
