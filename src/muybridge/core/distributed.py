@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 
@@ -20,6 +21,13 @@ def start() -> None:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         # gloo beside nccl, for what is decided on the CPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
+        # Its threads must not outlive the interpreter, or the process may abort as it ends.
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:
