@@ -119,16 +119,23 @@ def of_features(
     Raises:
         MuybridgeError: fewer than two clips on a side.
     """
-    statistic: Statistic = (
-        standardised(frechet.frechet) if extractor.standardised else frechet.frechet
-    )
-    facts = manifest | extractor.facts | {
-        "features": int(made.features[extractor.name].shape[-1]),
-        "covariance_divisor": "n-1",
-        "standardised": "on the real clips" if extractor.standardised else "no",
-    }  # fmt: skip
+    statistic = _scaled(extractor, frechet.frechet)
+    facts = manifest | _facts(extractor, made) | {"covariance_divisor": "n-1"}
     score = _of_statistic(title, statistic, extractor.name, made, real, other, facts, note)
     return [score, *_extrapolated(extractor, title, made, real, facts)]
+
+
+def _scaled(extractor: Extractor, statistic: Statistic) -> Statistic:
+    """The statistic of features in the scale in which this extractor's are compared."""
+    return standardised(statistic) if extractor.standardised else statistic
+
+
+def _facts(extractor: Extractor, made: Measured) -> dict[str, Any]:
+    """What the manifest says of the features."""
+    return extractor.facts | {
+        "features": int(made.features[extractor.name].shape[-1]),
+        "standardised": "on the real clips" if extractor.standardised else "no",
+    }
 
 
 def differences(
@@ -141,7 +148,7 @@ def differences(
     features of frames are left out, since frames of a clip are not independent."""
     found = []
     for title, extractor, _ in distances:
-        statistic = standardised(frechet.frechet) if extractor.standardised else frechet.frechet
+        statistic = _scaled(extractor, frechet.frechet)
         (a, _), (b, _), (c, owners) = (rows(m, extractor.name) for m in (first, second, real))
         if first.features[extractor.name].ndim == 2:
             with contextlib.suppress(ValueError):  # too few clips: the two intervals are left
@@ -177,12 +184,9 @@ def of_kernel(
     Raises:
         MuybridgeError: fewer than two clips on a side.
     """
-    statistic = standardised(kernel_distance) if extractor.standardised else kernel_distance
-    facts = manifest | extractor.facts | {
-        "features": int(made.features[extractor.name].shape[-1]),
-        "kernel": "(x'y / d + 1)^3, unbiased, all pairs",
-        "standardised": "on the real clips" if extractor.standardised else "no",
-    }  # fmt: skip
+    statistic = _scaled(extractor, kernel_distance)
+    facts = manifest | _facts(extractor, made)
+    facts["kernel"] = "(x'y / d + 1)^3, unbiased, all pairs"
     found = _of_statistic(
         title, statistic, extractor.name, made, real, other, facts, note, kind="signed"
     )
@@ -303,7 +307,7 @@ def _extrapolated(
         return frechet.extrapolated(generated, true).value
 
     try:
-        value = (standardised(plain) if extractor.standardised else plain)(a, b)
+        value = _scaled(extractor, plain)(a, b)
     except ValueError:
         return []  # too few clips for the number of features
     return [
