@@ -82,6 +82,33 @@ def test_a_draw_depends_on_its_own_seed_alone(
             assert torch.equal(draw(batch[index : index + 1])[0], together[index])
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize(("clips", "shape"), [(1, (3,)), (3, (40_000,)), (64, (7, 11))])
+def test_threads_do_not_change_a_draw(
+    clips: int, shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = torch.arange(clips) * 31 + 2**40
+    expected = []
+    for seed in seeds.tolist():
+        own = torch.Generator().manual_seed(chance.mix(seed, "noise"))
+        expected.append(torch.empty(shape).normal_(generator=own))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for _ in range(3):
+        assert torch.equal(chance.normal(seeds, shape, "noise"), torch.stack(expected))
+
+
+def test_no_seeds_draw_nothing() -> None:
+    none = torch.arange(0)
+    assert chance.normal(none, (2, 3), "noise").shape == (0, 2, 3)
+    assert chance.uniform(none, "time").shape == (0,)
+
+
+def test_noise_is_drawn_the_same_in_inference() -> None:
+    expected = chance.normal(torch.arange(3), (4,), "noise")
+    with torch.inference_mode():
+        assert torch.equal(chance.normal(torch.arange(3), (4,), "noise"), expected)
+
+
 def test_uniform_numbers_are_uniform() -> None:
     draws = chance.uniform(torch.arange(20_000), "time")
     assert draws.shape == (20_000,) and draws.dtype == torch.float32

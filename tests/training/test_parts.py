@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from muybridge.training import budget
+from muybridge.models import dit
+from muybridge.training import budget, optimizers
 from muybridge.training.average import Average
+from muybridge.training.muon import Muon
 from muybridge.training.optimizers import Config, Optimizer, schedule
 
 
-def modules() -> tuple[nn.Module, nn.Module]:
+def layer(out: int) -> nn.ModuleDict:
+    return nn.ModuleDict({"up": nn.Linear(8, out), "modulation": nn.Linear(8, 6)})
+
+
+def modules() -> tuple[nn.ModuleDict, nn.ModuleDict]:
     torch.manual_seed(0)
-    first = nn.ModuleDict(
-        {"blocks": nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 4)]), "head": nn.Linear(4, 2)}
-    )
-    second = nn.ModuleDict(
-        {"blocks": nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 4)]), "head": nn.Linear(4, 2)}
+    first, second = (
+        nn.ModuleDict({"blocks": nn.ModuleList([layer(8), layer(4)]), "head": nn.Linear(4, 2)})
+        for _ in range(2)
     )
     second.load_state_dict(first.state_dict())
     return first, second
@@ -33,16 +39,49 @@ def fill(module: nn.Module, seed: int) -> None:
 
 def test_hidden_matrices_go_to_muon_and_the_rest_to_adamw() -> None:
     ours, theirs = modules()
-    optimizer = Optimizer(dict(ours.named_parameters()), Config(weight_decay=0.0))
-    hidden = [theirs["blocks"][0].weight, theirs["blocks"][1].weight]
-    rest = [p for p in theirs.parameters() if all(p is not h for h in hidden)]
-    muon = torch.optim.Muon(hidden, lr=0.02, momentum=0.95, weight_decay=0.0)
-    adamw = torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)
+    config = Config(weight_decay=0.1)
+    optimizer = Optimizer(dict(ours.named_parameters()), config)
+    named = dict(theirs.named_parameters())
+    hidden = [
+        named.pop(f"blocks.{place}.{part}.weight")
+        for place in range(2)
+        for part in ("up", "modulation")
+    ]
+    muon = Muon(hidden, lr=config.muon_rate, momentum=config.momentum, weight_decay=0.1)
+    matrices = [p for p in named.values() if p.ndim > 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": 0.1},
+        {"params": [p for p in named.values() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    assert len(matrices) == 1
+    adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
     for step in range(4):
         fill(ours, step)
         fill(theirs, step)
         optimizer.step(1.0)
         muon.step()
+        adamw.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_of_a_transformer_the_matrices_of_its_layers_alone_are_hidden() -> None:
+    made = dit.build(dit.Config(width=16, depth=2, heads=2, patch=(1, 4, 4), labels=3))
+    hidden = {n for n, p in made.named_parameters() if optimizers._hidden(n, p)}
+    parts = ("modulation", "qk", "v", "out", "up", "down")
+    assert hidden == {f"blocks.{place}.{part}.weight" for place in range(2) for part in parts}
+
+
+def test_adamw_alone_takes_all() -> None:
+    ours, theirs = modules()
+    optimizer = Optimizer(dict(ours.named_parameters()), Config(kind="adamw", weight_decay=0.0))
+    adamw = torch.optim.AdamW(
+        theirs.parameters(), lr=Config().learning_rate, betas=Config().betas, weight_decay=0.0
+    )
+    for step in range(3):
+        fill(ours, step)
+        fill(theirs, step)
+        optimizer.step(1.0)
         adamw.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)

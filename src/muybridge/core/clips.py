@@ -37,6 +37,7 @@ class Batch:
     text: tuple[str, ...] | None = None
     label: Tensor | None = None
     objects: Tensor | None = None
+    index: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -160,7 +160,8 @@ class Loader:
             epoch, position = divmod(turn * size + place, len(clips))
             clip = clips[int(_order(len(clips), self.seed, "epoch", epoch)[position])]
             cuts.append(self._drawn(clip, chance.mix(self.seed, "clip", step * size + place)))
-        return self._collate(cuts)
+        index = torch.arange(step * size + rank * share, step * size + (rank + 1) * share)
+        return replace(self._collate(cuts), index=index)
 
     def iterate(self, step: int, size: int, rank: int = 0, world: int = 1) -> Generator[Batch]:
         """Batches from `step` on, without end, the next two made ahead in a thread."""

@@ -86,7 +86,7 @@ def measure(
         begun = time.perf_counter()
         make(network, 1)
         clips.append(time.perf_counter() - begun)
-    peak = _peak()
+    peak = device.peak_memory()
     begun = time.perf_counter()
     make(network, batch_size)
     batch = (time.perf_counter() - begun) / batch_size
@@ -157,15 +157,3 @@ def _forget_peak() -> None:
     # Where that is refused, the peak is that of the whole process so far.
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..core import distributed, progress
 from ..core.clips import Batch
 from ..core.config import Section
+from ..core.device import peak_memory
 from ..core.errors import Interrupted
 from ..objectives.base import Loss, Objective
 from . import budget, checkpoint, health, optimizers
@@ -171,6 +172,7 @@ def train(
                 took = time.perf_counter() - began
                 facts |= {"clips_per_second": config.batch / took, "data_wait": waited / took}
                 facts["learning_rate"] = optimizers.rate(spent, config.optimizer)
+                facts["peak_memory_gib"] = peak_memory() / 2**30
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
             advance(to=min(spent, 1.0), note=f"step {step}  loss {facts['loss']:.3f}")
     if monitor:
@@ -232,8 +234,7 @@ def _update(
             torch.stack([shares[n] * mean for n, mean in means.items()]).sum().backward()  # type: ignore[no-untyped-call]
             for name, mean in means.items():
                 terms[name] += mean.detach()
-    gradients = [p.grad for p in optimizer.parameters.values() if p.grad is not None]
-    distributed.add_up([*terms.values(), *gradients])
+    distributed.add_up([*terms.values(), *optimizer.gradients()])
     norm = torch.nn.utils.clip_grad_norm_(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}
     total = sum(shares[name] * value for name, value in losses.items())

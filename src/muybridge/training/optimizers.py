@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.config import Section
+from .muon import Muon
 
 
 class Config(Section):
@@ -74,13 +75,21 @@ class Optimizer:
             )
             self._parts.append((adamw, decayed + plain, config.learning_rate))
         if hidden:
-            muon = torch.optim.Muon(
+            muon = Muon(
                 [self.parameters[n] for n in hidden],
                 lr=config.muon_rate,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
             )
             self._parts.append((muon, hidden, config.muon_rate))
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients; zeros where no clip of this process went through a part, since one of
+        another process may have."""
+        for parameter in self.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [p.grad for p in self.parameters.values() if p.grad is not None]
 
     def step(self, factor: float) -> None:
         """Updates with the gradients there are, the rates multiplied by `factor`."""

@@ -1,0 +1,163 @@
+"""Gradients of an update where some clips go through a part of the network and others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from muybridge.core import distributed
+from muybridge.core.clips import Batch
+from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
+from muybridge.training import loop, optimizers
+
+BRIGHT, DARK = 1.0, -1.0
+
+
+class Forked(Objective):
+    """Bright clips go through one part, dark ones through another; nothing through the third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        names = {"bright": nn.Linear(3, 2), "dark": nn.Linear(3, 5), "idle": nn.Linear(3, 1)}
+        self.generator = nn.ModuleDict(names)
+        self.critic = nn.Linear(3, 1)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("generator", dict(self.generator.named_parameters())),)
+
+    def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        return {"error": torch.ones(len(batch))}
+
+    def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
+        colours = batch.clips.mean((1, 3, 4))
+        parts = ["bright" if float(colour.mean()) > 0 else "dark" for colour in colours]
+        errors = [
+            self.generator[part](colour).square().mean()
+            for part, colour in zip(parts, colours, strict=True)
+        ]
+        return Loss({"error": torch.stack(errors)})
+
+    def sample(self, request: SampleRequest) -> Tensor:
+        raise AssertionError("not sampled")
+
+
+def batch(*values: float) -> Batch:
+    count = len(values)
+    return Batch(
+        clips=torch.tensor(values).view(-1, 1, 1, 1, 1).expand(count, 2, 3, 2, 2),
+        times=torch.zeros(count, 2),
+        frame_weight=torch.ones(count, 2),
+        seeds=torch.arange(count),
+    )
+
+
+def update(objective: Forked, given: Batch, size: int | None = None) -> optimizers.Optimizer:
+    config = loop.Config(steps=1, micro_batch=size)
+    optimizer = optimizers.Optimizer(objective.phases()[0].parameters, config.optimizer)
+    hooks = loop.Hooks(
+        batches=lambda step: iter(()),  # type: ignore[arg-type, return-value]
+        epoch=1,
+        validate=dict,
+        preview=lambda step: {},
+        autocast=nullcontext,
+        measure=dict,
+    )
+    loop._update(objective, optimizer, given, "generator", 0.5, config, hooks)
+    return optimizer
+
+
+def gradients(objective: Forked) -> dict[str, Tensor | None]:
+    return {name: p.grad for name, p in objective.generator.named_parameters()}
+
+
+@pytest.mark.parametrize("value", [BRIGHT, DARK])
+def test_a_part_that_no_clip_went_through_has_a_gradient_of_zeros(value: float) -> None:
+    objective = Forked()
+    update(objective, batch(value, value))
+    went = "bright" if value == BRIGHT else "dark"
+    for name, gradient in gradients(objective).items():
+        assert gradient is not None
+        assert bool(gradient.any()) == name.startswith(went)
+
+
+def test_what_an_update_before_left_is_not_kept() -> None:
+    objective = Forked()
+    update(objective, batch(BRIGHT, BRIGHT))
+    update(objective, batch(DARK, DARK))
+    assert all(
+        g is not None and not g.any() for n, g in gradients(objective).items() if n[0] == "b"
+    )
+
+
+def test_parameters_of_other_phases_are_left_alone() -> None:
+    objective = Forked()
+    update(objective, batch(BRIGHT))
+    assert objective.critic.weight.grad is None
+
+
+def test_ranks_agree_on_what_is_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    summed: list[list[torch.Size]] = []
+
+    def add_up(tensors: Iterable[Tensor]) -> None:
+        summed[-1] += [tensor.shape for tensor in tensors]
+
+    monkeypatch.setattr(distributed, "add_up", add_up)
+    for values in ((BRIGHT, BRIGHT), (DARK, DARK), (BRIGHT, DARK)):
+        summed.append([])
+        update(Forked(), batch(*values))
+    assert summed[0] == summed[1] == summed[2]
+    # The weights of the terms, the terms, and two parameters of each of three parts.
+    assert len(summed[0]) == 1 + 1 + 6
+
+
+def test_ranks_whose_clips_part_sum_to_the_gradient_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = Forked()
+    update(alone, batch(BRIGHT, BRIGHT, DARK, DARK))
+
+    # Two ranks one after the other: the second meets what the first put into each sum. The count
+    # of clips, which is summed first, is known to both.
+    others: list[Tensor] = []
+
+    def first_rank(tensors: Iterable[Tensor]) -> None:
+        given = list(tensors)
+        if len(given) == 1:
+            given[0].fill_(4)
+        else:
+            others.extend(tensor.clone() for tensor in given)
+
+    def second_rank(tensors: Iterable[Tensor]) -> None:
+        given = list(tensors)
+        if len(given) == 1:
+            given[0].fill_(4)
+        else:
+            for tensor, other in zip(given, others, strict=True):
+                tensor += other
+
+    monkeypatch.setattr(distributed, "add_up", first_rank)
+    update(Forked(), batch(BRIGHT, BRIGHT))
+    monkeypatch.setattr(distributed, "add_up", second_rank)
+    together = Forked()
+    update(together, batch(DARK, DARK))
+    for name, expected in gradients(alone).items():
+        gradient = gradients(together)[name]
+        assert gradient is not None and expected is not None
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_micro_batches_through_different_parts_give_the_gradient_of_the_whole(size: int) -> None:
+    whole, cut = Forked(), Forked()
+    given = batch(BRIGHT, BRIGHT, DARK, DARK)
+    update(whole, given)
+    update(cut, given, size)
+    for name, expected in gradients(whole).items():
+        gradient = gradients(cut)[name]
+        assert gradient is not None and expected is not None
+        torch.testing.assert_close(gradient, expected)
