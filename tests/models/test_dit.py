@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from muybridge.models import dit, text
+from muybridge.models.patches import from_patches, to_patches
 
 
 def network(labels: int = 0, words: bool = False) -> dit.DiT:
@@ -29,21 +30,6 @@ def clips(batch: int = 2, time: int = 4, height: int = 8, width: int = 8) -> tup
 
 def level(value: float, batch: int = 2) -> Tensor:
     return torch.full((batch, 1, 1, 1), value)
-
-
-def test_patches_are_undone_exactly() -> None:
-    x, _ = clips(height=12)
-    tokens = dit._to_patches(x, (2, 4, 4))
-    assert tokens.shape == (2, 2 * 3 * 2, 2 * 3 * 4 * 4)
-    assert torch.equal(dit._from_patches(tokens, (2, 3, 2), (2, 4, 4), 3), x)
-
-
-def test_a_patch_holds_neighbours_in_space_and_time() -> None:
-    x = torch.zeros(1, 4, 3, 8, 8)
-    x[0, 2:, :, :4, 4:] = 1
-    tokens = dit._to_patches(x, (2, 4, 4))
-    assert [i for i in range(8) if tokens[0, i].all()] == [5]
-    assert tokens.sum() == x.sum()
 
 
 def test_a_fresh_network_predicts_zero() -> None:
@@ -107,25 +93,77 @@ def test_attention_depends_on_distances_in_time_only() -> None:
     torch.testing.assert_close(here - here[:, :1], later - later[:, :1], atol=1e-4, rtol=1e-4)
 
 
-def test_rotation_keeps_length_and_makes_products_relative() -> None:
-    torch.manual_seed(0)
-    x, y = torch.randn(2, 1, 1, 2, 1, 8).unbind(0)
-    angle = torch.rand(1, 1, 1, 1, 4) * 6
-
-    def at(value: Tensor, turns: float) -> Tensor:
-        return dit._rotate(value, ((angle * turns).cos(), (angle * turns).sin()))
-
-    torch.testing.assert_close(at(x, 3).norm(), x.norm())
-    torch.testing.assert_close(
-        (at(x, 1) * at(y, 4)).sum(), (at(x, 5) * at(y, 8)).sum(), atol=1e-4, rtol=1e-4
-    )
+def test_lapped_patches_are_used_where_asked() -> None:
+    x, times = clips()
+    plain = network()
+    lapped = dit.build(plain.config.with_values(lapped=not plain.config.lapped))
+    lapped.load_state_dict(plain.state_dict())
+    assert (plain(x, level(0.5), times) - lapped(x, level(0.5), times)).abs().max() > 1e-3
 
 
-def test_whole_table_attention_equals_torch() -> None:
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2, 3, 17, 8).unbind(0)
-    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    torch.testing.assert_close(dit._attention(q, k, v), expected)
+@pytest.mark.parametrize("lapped", [False, True])
+def test_clips_are_read_and_drawn_in_the_patches_asked_for(lapped: bool) -> None:
+    x, times = clips()
+    made = network()
+    made.config = made.config.with_values(lapped=lapped)
+    read: list[Tensor] = []
+    made.embed.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    torch.nn.init.zeros_(made.head.weight)
+    drawn = made(x, level(0.5), times)
+    torch.testing.assert_close(read[0], to_patches(x, (2, 4, 4), lapped))
+    tokens = made.head.bias.expand(2, 8, -1)
+    torch.testing.assert_close(drawn, from_patches(tokens, (2, 2, 2), (2, 4, 4), 3, lapped))
+
+
+def test_half_precision_is_near_full() -> None:
+    x, times = clips(4)
+    made = network(labels=2, words=True)
+    given = (torch.tensor([0, 1, 2, 0]), torch.randn(4, 5, 16), torch.rand(4, 5) > 0.4)
+    found = []
+    for half in (False, True):
+        made.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            predicted = made(x, level(0.5, 4), times, *given)
+        (predicted.float() - x).square().mean().backward()
+        gradients = [p.grad.flatten() for p in made.parameters() if p.grad is not None]
+        found.append((predicted.detach().float(), torch.cat(gradients)))
+    for full, rounded in zip(*found, strict=True):
+        assert full.shape == rounded.shape
+        assert float((rounded - full).norm() / full.norm()) < 0.05
+
+
+def test_recomputed_layers_give_the_same_gradients() -> None:
+    x, times = clips()
+    found = []
+    for recompute in (False, True):
+        made = network(labels=2, words=True).train()
+        made.config = made.config.with_values(recompute=recompute)
+        words = torch.ones(2, 5, 16, requires_grad=True)
+        mask = torch.ones(2, 5, dtype=torch.bool)
+        made(x, level(0.5), times, torch.tensor([0, 1]), words, mask).square().sum().backward()
+        found.append([words.grad, *(p.grad for p in made.parameters())])
+    for first, second in zip(*found, strict=True):
+        assert first is not None
+        assert second is not None
+        torch.testing.assert_close(first, second)
+
+
+def test_recomputed_layers_keep_less() -> None:
+    x, times = clips()
+    kept = []
+    for recompute in (False, True):
+        made = network().train()
+        made.config = made.config.with_values(recompute=recompute)
+        sizes: list[int] = []
+
+        def pack(tensor: Tensor, sizes: list[int] = sizes) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            made(x, level(0.5), times)
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
 
 
 def test_labels_matter_and_none_is_not_said() -> None:

@@ -13,9 +13,12 @@ import torch
 import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..core.config import Section
+from . import fused
 from . import text as text_module
+from .patches import from_patches, to_patches
 
 
 class Config(Section):
@@ -29,6 +32,11 @@ class Config(Section):
     """Attention heads; 64 channels a head is usual."""
     patch: tuple[int, int, int] = (4, 8, 8)
     """Frames, rows and columns of pixels in one token."""
+    lapped: bool = True
+    """Patches reach smoothly into their neighbours: no grid shows."""
+    recompute: bool = False
+    """Keep only what goes in and out of layers for the backward pass, and compute the rest again: a
+    third more work, far less memory (activation checkpointing; Chen et al. 2016)."""
     channels: int = 3
     """Channels of a clip."""
     labels: int = 0
@@ -66,7 +74,8 @@ class DiT(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        width, pixels = config.width, config.channels * math.prod(config.patch)
+        width = config.width
+        pixels = config.channels * math.prod(config.patch)
         self.embed = nn.Linear(pixels, width)
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
@@ -88,13 +97,14 @@ class DiT(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.place.weight, std=0.02)
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.02)
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
         for name, parameter in self.named_parameters():
             if name.endswith(("modulation.weight", "final.weight", "head.weight")):
                 nn.init.zeros_(parameter)
+            elif name.endswith("place.weight"):
+                nn.init.normal_(parameter, std=0.02)
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
         """Tokens along time, height and width of clips (..., time, channel, height, width)."""
@@ -126,7 +136,7 @@ class DiT(nn.Module):
             (batch, time, channel, height, width).
         """
         grid = self.token_shape(clips.shape)
-        x = self.embed(_to_patches(clips, self.config.patch))
+        x = self.embed(to_patches(clips, self.config.patch, self.config.lapped))
         rotation, place = _positions(
             times, grid, self.config.patch[0], x.shape[-1] // self.config.heads
         )
@@ -150,11 +160,22 @@ class DiT(nn.Module):
         condition = F.silu(condition).to(x.dtype)
         turn = (_spread(rotation.cos(), x.dtype), _spread(rotation.sin(), x.dtype))
         for block in self.blocks:
-            x = block(x, condition, turn)
+            x = self._through(block, x, condition, turn)
         last = condition if condition.shape[1] == 1 else condition[:, words:]
-        shift, scale = self.final(last).chunk(2, -1)
-        x = _modulate(x[:, words:], shift, scale)
-        return _from_patches(self.head(x), grid, self.config.patch, self.config.channels)
+        shift, gain = self.final(last).chunk(2, -1)
+        x = fused.modulate(x[:, words:].contiguous(), shift, gain)
+        return from_patches(
+            self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
+        )
+
+    def _through(
+        self, block: nn.Module, x: Tensor, condition: Tensor, turn: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        if self.config.recompute and torch.is_grad_enabled():
+            made: Tensor = checkpoint(block, x, condition, turn, use_reentrant=False)
+            return made
+        made = block(x, condition, turn)
+        return made
 
     def _read(self, text: Tensor | None, mask: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """Text features as tokens, a learned "nothing" where there is no word, and their mean."""
@@ -173,7 +194,8 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.modulation = nn.Linear(width, 6 * width)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qk = nn.Linear(width, 2 * width, bias=False)
+        self.v = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
@@ -181,49 +203,21 @@ class Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         """x: (batch, tokens, width); condition: (batch, 1 or tokens, width)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, -1)
-        x = torch.addcmul(x, gate1, self._attend(_modulate(x, shift1, scale1), turn))
-        hidden = F.gelu(self.up(_modulate(x, shift2, scale2)))
+        x = torch.addcmul(x, gate1, self._attend(fused.modulate(x, shift1, scale1), turn))
+        hidden = fused.squared_relu(self.up(fused.modulate(x, shift2, scale2)))
         return torch.addcmul(x, gate2, self.down(hidden))
 
     def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, -1)
-        qk = _rotate(F.layer_norm(qkv[:, :, :2], qkv.shape[-1:]), turn)
-        q, k, v = (part.transpose(1, 2) for part in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
-        mixed = _attention(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
-        made: Tensor = self.out(mixed)
+        batch, tokens, _ = x.shape
+        qk = self.qk(x).view(batch, tokens, 2, self.heads, -1)
+        v = self.v(x).view(batch, tokens, self.heads, -1)
+        made: Tensor = self.out(fused.attention(qk, v, turn))
         return made
-
-
-# Tokens up to which the CPU is faster with the whole table of attention than with torch's fused
-# kernel, forward and backward in bf16: 3 times at 272, slower from 512 on; see
-# `benchmarks/attention.py`.
-_WHOLE_TABLE = 384
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k' / sqrt(channels)) v for (batch, heads, tokens, channels)."""
-    if q.is_cuda or q.shape[2] > _WHOLE_TABLE:
-        return F.scaled_dot_product_attention(q, k, v)
-    table: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    mixed: Tensor = table.softmax(-1, dtype=table.dtype) @ v
-    return mixed
 
 
 def _spread(angles: Tensor, dtype: torch.dtype) -> Tensor:
     """(batch, tokens, pairs) to (batch, tokens, 1, 1, pairs), for queries and keys of all heads."""
     return angles[:, :, None, None].to(dtype)
-
-
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
-
-
-def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Turns channel pairs (i, i + half) of (batch, tokens, 2, heads, channels) by their angles."""
-    cos, sin = turn
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
 _LEVELS, _PLACES = 128, 48
@@ -266,21 +260,3 @@ def _positions(
         [f(axis[..., None] * waves / 2) for axis in axes for f in (torch.cos, torch.sin)], -1
     )
     return torch.cat(angles, -1).flatten(1, 3), place.flatten(1, 3)
-
-
-def _to_patches(clips: Tensor, patch: tuple[int, int, int]) -> Tensor:
-    """(batch, time, channel, height, width) to (batch, tokens, pixels of a patch)."""
-    b, t, c, h, w = clips.shape
-    p, q, r = patch
-    x = clips.view(b, t // p, p, c, h // q, q, w // r, r)
-    return x.permute(0, 1, 4, 6, 2, 3, 5, 7).reshape(b, -1, p * c * q * r)
-
-
-def _from_patches(
-    tokens: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int], channels: int
-) -> Tensor:
-    """The inverse of `_to_patches`."""
-    t, h, w = grid
-    p, q, r = patch
-    x = tokens.view(len(tokens), t, h, w, p, channels, q, r)
-    return x.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(len(tokens), t * p, channels, h * q, w * r)
