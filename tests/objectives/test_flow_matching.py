@@ -180,6 +180,29 @@ def test_guidance_shows_the_network_both_branches_at_once() -> None:
     assert mask[:, 0].tolist() == [True] * 3 + [False] * 3
 
 
+def test_guidance_is_used_between_its_limits_only() -> None:
+    made = objective()
+    made.sampling = made.sampling.with_values(guided=(0.5, 0.9), shift=1.0)
+    with torch.no_grad():
+        made.sample(request(guidance=2.0, steps=5, label=torch.tensor([0, 1, 0])))
+    seen = made.generator["network"].seen
+    assert [round(float(level[0]), 1) for level, _, _ in seen] == [1.0, 0.8, 0.6, 0.4, 0.2]
+    assert [len(level) for level, _, _ in seen] == [3, 6, 6, 3, 3]
+
+
+def test_noise_is_spread_evenly_over_the_clips_of_a_run() -> None:
+    made = objective(time_mean=0.8, time_std=0.7)
+    ordered = torch.arange(1000, 1016)
+    made.loss(batch(16, index=ordered), "generator", 0)
+    level = made.generator["network"].seen[0][0]
+    quantile = torch.special.ndtr((torch.logit(level) - 0.8) / 0.7)
+    counts = torch.histc(quantile, 4, 0, 1)
+    assert ((counts >= 3) & (counts <= 5)).all()
+    # The same, whatever part of a batch a process or a micro-batch takes.
+    made.loss(batch(16, index=ordered).part(8, 16), "generator", 0)
+    torch.testing.assert_close(made.generator["network"].seen[1][0], level[8:])
+
+
 def test_without_conditions_or_guidance_there_is_one_branch() -> None:
     for asked in (request(guidance=5.0), request(guidance=1.0, label=torch.tensor([0, 1, 0]))):
         made = objective()

@@ -26,7 +26,7 @@ from .base import Loss, Objective, SampleRequest
 class Config(Section):
     """What is minimised."""
 
-    time_mean: float = 2.0
+    time_mean: float = 3.0
     """Mean of the logit of the share of noise in training (logit-normal, Esser et al. 2024)."""
     time_std: float = 1.2
     """Its standard deviation."""
@@ -91,23 +91,28 @@ class FlowMatching(Objective):
     def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
         """Squared error of the velocity at a random share of noise a clip, conditions dropped at
         random."""
-        logit = torch.special.ndtri(chance.uniform(batch.seeds, "noise level"))
+        # Evenly over any few clips: less chance in a step.
+        drawn = (
+            chance.uniform(batch.seeds, "noise level")
+            if batch.index is None
+            else chance.even(batch.index)
+        )
+        logit = torch.special.ndtri(drawn)
         level = torch.sigmoid(self.config.time_mean + self.config.time_std * logit)
         return self.loss_at(self._drop(batch), level)
 
     def loss_at(self, batch: Batch, level: Tensor) -> Loss:
         """The same at given shares of noise (batch,), conditions as they are."""
-        clean = (batch.clips - self.mean) / self.std
+        clean = torch.addcmul(-self.mean / self.std, batch.clips, 1 / self.std)
         noise = chance.normal(batch.seeds, clean.shape[1:], "noise")
-        t = level.view(-1, 1, 1, 1, 1)
-        noisy = (1 - t) * clean + t * noise
+        noisy = torch.lerp(clean, noise, level.view(-1, 1, 1, 1, 1))
         predicted = self._predict(
             noisy, level, batch.times, *self._condition(batch.label, batch.text)
         )
-        # (x_t - predicted) / t - (noise - clean), with x_t put in.
-        error = (clean - predicted) / t.clamp(min=self.config.smallest)
-        per_frame = error.square().mean((2, 3, 4))
-        return Loss({"velocity": (per_frame * batch.frame_weight).sum(1)})
+        # The square of (x_t - predicted) / t - (noise - clean), with x_t put in.
+        per_frame = (predicted - clean).square().mean((2, 3, 4))
+        weight = batch.frame_weight / level[:, None].clamp(min=self.config.smallest) ** 2
+        return Loss({"velocity": (per_frame * weight).sum(1)})
 
     def held_out(self, batch: Batch) -> tuple[float, dict[str, Any]]:
         """Mean loss at shares of noise spread evenly over training's own distribution, and the loss
@@ -132,21 +137,22 @@ class FlowMatching(Objective):
         label, words, mask = self._condition(request.label, request.text)
         scale = self.sampling.guidance if request.guidance is None else request.guidance
         guided = scale != 1 and (label is not None or words is not None)
-        times = request.times
-        if guided:
-            times = times.repeat(2, 1)
-            if label is not None:
-                label = torch.cat([label, torch.full_like(label, self._unsaid)])
-            if words is not None and mask is not None:
-                words, mask = words.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)])
+        given = (request.times, label, words, mask)
+        both = (
+            request.times.repeat(2, 1),
+            None if label is None else torch.cat([label, torch.full_like(label, self._unsaid)]),
+            None if words is None else words.repeat(2, 1, 1),
+            None if mask is None else torch.cat([mask, torch.zeros_like(mask)]),
+        )
+        least, most = self.sampling.guided
 
         def velocity(x: Tensor, t: float) -> Tensor:
-            both = x.repeat(2, 1, 1, 1, 1) if guided else x
-            level = torch.full((len(both),), t, device=x.device)
-            clean = self._predict(both, level, times, label, words, mask)
-            if guided:
-                conditional, unconditional = clean.chunk(2)
-                clean = guidance.guide(conditional, unconditional, scale)
+            level = torch.full((len(x),), t, device=x.device)
+            if guided and least <= t <= most:
+                clean = self._predict(x.repeat(2, 1, 1, 1, 1), level.repeat(2), *both)
+                clean = guidance.guide(*clean.chunk(2), scale)
+            else:
+                clean = self._predict(x, level, *given)
             return (x - clean) / t
 
         start = chance.normal(request.seeds, shape, "sample")
