@@ -128,7 +128,8 @@ class _Attention(torch.autograd.Function):
         total = table.sum(-1, keepdim=True)
         mixed = (table @ v).div_(total)
         ctx.save_for_backward(qk, mean, rstd, cos, sin, q, k, v, table, total, mixed)
-        return mixed.view(batch, heads, tokens, channels).transpose(1, 2).flatten(2)
+        made: Tensor = mixed.view(batch, heads, tokens, channels).transpose(1, 2).flatten(2)
+        return made
 
     @staticmethod
     @once_differentiable

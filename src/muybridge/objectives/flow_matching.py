@@ -150,7 +150,8 @@ class FlowMatching(Objective):
             level = torch.full((len(x),), t, device=x.device)
             if guided and least <= t <= most:
                 clean = self._predict(x.repeat(2, 1, 1, 1, 1), level.repeat(2), *both)
-                clean = guidance.guide(*clean.chunk(2), scale)
+                conditional, unconditional = clean.chunk(2)
+                clean = guidance.guide(conditional, unconditional, scale)
             else:
                 clean = self._predict(x, level, *given)
             return (x - clean) / t

@@ -53,8 +53,9 @@ class Muon(torch.optim.Optimizer):
             for shape, parameters in alike.items():
                 update = orthogonal(self._directions(parameters, group["momentum"]))
                 rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(parameters, list(update.float().unbind()), alpha=-rate)
+                for parameter, change in zip(parameters, update.float(), strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(change, alpha=-rate)
 
     def _directions(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
         gradients = [p.grad for p in parameters if p.grad is not None]
