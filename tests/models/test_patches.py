@@ -96,7 +96,7 @@ def test_a_plain_patch_is_cut() -> None:
     assert torch.equal(reach((2, 3, 3), (2, 4, 8), (1, 1, 2), lapped=False), expected)
 
 
-@pytest.mark.parametrize("step", [2, 3, 4, 8, 16])
+@pytest.mark.parametrize("step", [4, 5, 8, 16])
 def test_a_lapped_patch_reaches_half_a_patch_into_its_neighbours(step: int) -> None:
     half = step // 2
     for patch, sides in (((1, step, 1), (step * 3, 2)), ((1, 1, step), (2, step * 3))):
@@ -109,19 +109,41 @@ def test_a_lapped_patch_reaches_half_a_patch_into_its_neighbours(step: int) -> N
         torch.testing.assert_close(along, along.flip(0), atol=1e-6, rtol=0)
 
 
+def test_a_flat_picture_gives_flat_patches() -> None:
+    for step in (2, 3, 4, 8, 16):
+        flat = torch.full((1, 2, 3, 3 * step, 2 * step), 0.7, dtype=torch.float64)
+        tokens = to_patches(flat, (2, step, step), lapped=True)
+        torch.testing.assert_close(tokens, torch.full_like(tokens, 0.7), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("step", [4, 8, 16])
-def test_a_lapped_patch_falls_smoothly(step: int) -> None:
-    window = reach((1, 1, 3), (1, 1, step), (0, 0, 1), lapped=True)[0, 0, 0].sqrt()
-    # From the last pixel that is held whole, over the border, to the first that is not reached.
-    held = torch.tensor([1.0, *window[step + step // 2 : 2 * step + step // 2], 0.0])
-    steps = -held.diff()
-    across = float(steps[step // 2])
-    assert float(steps.min()) > 0
-    assert across <= float(steps.max())
-    assert across < 1.2 / step
-    # Half of the energy is still held at the border itself.
-    before, after = held[step // 2 : step // 2 + 2].tolist()
-    assert (before**2 + after**2) / 2 == pytest.approx(0.5, abs=1e-6)
+def test_a_patch_that_is_too_bright_fades_into_its_neighbours(step: int) -> None:
+    tokens = torch.zeros(1, 3, step, dtype=torch.float64)
+    tokens[:, 1] = 1
+    made = from_patches(tokens, (1, 1, 3), (1, 1, step), 1, lapped=True).flatten()
+    steps = made.diff().abs()
+    # All at once where it is cut; spread over the whole border here.
+    assert float(steps.max()) < 0.6
+    assert float(steps[step - 1]) < 2.6 / step
+
+
+def test_lapped_patches_gain_what_a_lapped_transform_gains() -> None:
+    # Coding gain for a first-order process of correlation .95, patches of 8: 8.83 dB for the
+    # cosine transform of plain patches, 9.2 for the lapped orthogonal transform, as is well known.
+    step, count = 8, 9
+    place = torch.arange(step * count)
+    covariance = 0.95 ** (place[:, None] - place).abs().double()
+    waves = torch.cos(math.pi / step * torch.arange(step)[:, None] * (torch.arange(step) + 0.5))
+    waves = waves.double() * (2 / step) ** 0.5
+    waves[0] /= 2**0.5
+
+    def gain(matrix: Tensor) -> float:
+        middle = matrix.double()[step * 4 : step * 5]
+        variance = torch.diagonal(waves @ middle @ covariance @ middle.T @ waves.T)
+        return float(-10 * variance.log10().mean())
+
+    assert gain(torch.eye(step * count)) == pytest.approx(8.83, abs=0.01)
+    assert gain(lapping(step * count, step)) == pytest.approx(9.2, abs=0.03)
 
 
 def test_lapped_patches_share_each_pixel_and_leave_the_outer_borders() -> None:
@@ -168,36 +190,25 @@ def test_errors_of_whole_tokens_leave_a_grid_plain_and_little_of_one_lapped(step
 
     (plain, inside), (lapped, beside) = steps(False), steps(True)
     assert not inside
-    assert lapped < 1.8 / step * plain
+    assert lapped < 2.6 / step * plain
     assert lapped < 1.2 * beside
 
 
 @given(st.integers(1, 9), st.integers(1, 6))
-def test_lapping_is_orthogonal_and_turns_mirrored_pixels_only(step: int, count: int) -> None:
+def test_lapping_is_orthogonal_and_mixes_about_borders_only(step: int, count: int) -> None:
     side = step * count
     matrix = lapping(side, step).double()
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(side).double(), atol=1e-6, rtol=0)
-    for row, column in matrix.nonzero().tolist():
-        border = (row + column + 1) / 2
-        assert row == column or (border % step == 0 and abs(row - column) <= step)
+    for row, column in (matrix.abs() > 1e-7).nonzero().tolist():
+        border = round((row + column + 1) / 2 / step) * step
+        near = range(border - step // 2, border + step // 2)
+        assert row == column or (row in near and column in near)
 
 
 def test_one_patch_is_left_as_it_is() -> None:
     assert torch.equal(lapping(8, 8), torch.eye(8))
     x = clips((2, 1, 1), (2, 4, 4))
     assert torch.equal(to_patches(x, (2, 4, 4), lapped=True), to_patches(x, (2, 4, 4)))
-
-
-def test_the_angle_is_an_eighth_of_a_turn_at_the_border_and_falls_to_none() -> None:
-    matrix = lapping(128, 64).double()
-    angles = [
-        math.atan2(float(matrix[63 - place, 64 + place]), float(matrix[63 - place, 63 - place]))
-        for place in range(32)
-    ]
-    # The sine window's angle is a straight line; half a pixel before its ends.
-    slope = math.pi / 4 / 32
-    expected = [math.pi / 4 - slope * (place + 0.5) for place in range(32)]
-    assert angles == pytest.approx(expected, abs=1e-6)
 
 
 def test_patches_made_in_inference_do_not_keep_others_from_training() -> None:

@@ -2,11 +2,11 @@
 
 Plain patches are cut at borders on which a network's errors on either side disagree, and a grid
 shows. Lapped patches reach half a patch into their neighbours with smooth windows, and yet are as
-many numbers as there are pixels: pixels that mirror each other in a border are first turned into
-each other by an angle that falls to 0 towards the patch's middle (Malvar 1990, "Lapped transforms
-for efficient transform/subband coding"; the folding of the modified discrete cosine transform,
-Princen and Bradley 1986, with its sine window). Time is never lapped, so that single frames can be
-given.
+many numbers as there are pixels: what differs between the two sides of a border is turned by an
+orthogonal matrix (Tran, Liang and Tu 2003, "Lapped transform via time-domain pre- and
+post-filtering", with the matrix of Malvar's lapped orthogonal transform). What is alike on both
+sides stays as it is: a flat picture gives flat patches, and a patch that is too bright fades into
+its neighbours. Time is never lapped, so that single frames can be given.
 """
 
 from __future__ import annotations
@@ -56,14 +56,28 @@ def _fold(clips: Tensor, patch: Patch, back: bool = False) -> Tensor:
 def lapping(side: int, step: int) -> Tensor:
     """The orthogonal matrix (side, side) that turns pixels about each border of patches of `step`.
 
-    The outer borders have no neighbour and are left as they are.
+    The outer borders have no neighbour, and patches of odd sides their middle: these are left.
     """
+    half = step // 2
+    if half == 0:
+        return torch.eye(side)
+    even, flip = torch.eye(half, dtype=torch.float64), torch.eye(half, dtype=torch.float64).flip(0)
+    # Sums and differences of the pixels that mirror each other in a border, and back.
+    mirror = torch.cat([torch.cat([even, flip], 1), torch.cat([flip, -even], 1)]) / 2**0.5
+    turn = flip @ _cosines(half, 0.0).T @ _cosines(half, 0.5) @ flip
+    about = mirror @ torch.block_diag(even, turn) @ mirror
     matrix = torch.eye(side, dtype=torch.float64)
     for border in range(step, side, step):
-        for place in range(step // 2):
-            # The sine window at a pixel's middle: an eighth of a turn at the border itself.
-            angle = math.pi / 4 - math.pi * (place + 0.5) / (2 * step)
-            one, other = border - 1 - place, border + place
-            matrix[one, one] = matrix[other, other] = math.cos(angle)
-            matrix[one, other], matrix[other, one] = math.sin(angle), -math.sin(angle)
+        near = slice(border - half, border + half)
+        matrix[near, near] = about
     return matrix.float()
+
+
+def _cosines(size: int, shift: float) -> Tensor:
+    """The orthonormal discrete cosine transform: of type 2 (`shift` 0) or type 4 (0.5)."""
+    row = torch.arange(size, dtype=torch.float64) + shift
+    place = torch.arange(size, dtype=torch.float64) + 0.5
+    waves = torch.cos(math.pi / size * row[:, None] * place) * (2 / size) ** 0.5
+    if shift == 0:
+        waves[0] /= 2**0.5
+    return waves
