@@ -65,7 +65,9 @@ def lapping(side: int, step: int) -> Tensor:
     # Sums and differences of the pixels that mirror each other in a border, and back.
     mirror = torch.cat([torch.cat([even, flip], 1), torch.cat([flip, -even], 1)]) / 2**0.5
     turn = flip @ _cosines(half, 0.0).T @ _cosines(half, 0.5) @ flip
-    about = mirror @ torch.block_diag(even, turn) @ mirror
+    nothing = torch.zeros_like(even)
+    inner = torch.cat([torch.cat([even, nothing], 1), torch.cat([nothing, turn], 1)])
+    about = mirror @ inner @ mirror
     matrix = torch.eye(side, dtype=torch.float64)
     for border in range(step, side, step):
         near = slice(border - half, border + half)
@@ -77,7 +79,7 @@ def _cosines(size: int, shift: float) -> Tensor:
     """The orthonormal discrete cosine transform: of type 2 (`shift` 0) or type 4 (0.5)."""
     row = torch.arange(size, dtype=torch.float64) + shift
     place = torch.arange(size, dtype=torch.float64) + 0.5
-    waves = torch.cos(math.pi / size * row[:, None] * place) * (2 / size) ** 0.5
+    waves: Tensor = torch.cos(math.pi / size * row[:, None] * place) * (2 / size) ** 0.5
     if shift == 0:
         waves[0] /= 2**0.5
     return waves
