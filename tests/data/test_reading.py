@@ -45,7 +45,12 @@ def write(
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv444p"
-        stream.options = {"crf": "4", "preset": "veryfast", "bf": "0"}
+        # One thread and no look-ahead, which reads past a small picture's edge: the same bytes
+        # for the same frames, whatever else the machine does.
+        stream.codec_context.thread_count = 1
+        stream.options = {
+            "crf": "4", "preset": "veryfast", "bf": "0", "x264-params": "mbtree=0"
+        }  # fmt: skip
         stream.codec_context.time_base = fractions.Fraction(1, rate)
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
