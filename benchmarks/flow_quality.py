@@ -60,10 +60,7 @@ class Judge:
         config = suite.Config(samples=SAMPLES, metrics=METRICS)
         kit = tools.choose(config, ground, train, validation)
         self.bench = suite.Bench(ground, kit, config)
-        halves = [
-            (half + np.arange(0, len(windows), 2)).clip(max=len(windows) - 1) for half in (0, 1)
-        ]
-        self.halves = [_part(self.bench.other, half) for half in halves]
+        self.halves = [_part(self.bench.other, np.arange(half, len(windows), 2)) for half in (0, 1)]
         self.spread = self._diversity(self.bench.training.thumbnails, windows.labels)
 
     def row(self, clips: Tensor, labels: list[str]) -> dict[str, float]:

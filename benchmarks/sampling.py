@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import report
-from flow_quality import SAMPLES, Judge
+from flow_quality import SAMPLES, Judge, prepared
 
 import muybridge as mb
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--rows", default=",".join(ROWS).replace(", ", "; "))
     args = parser.parse_args()
-    dataset = mb.Dataset.open(args.out / "dataset")
+    dataset = prepared("actions", args.out)
     judge, rows = Judge(dataset), []
     for name in args.rows.split(","):
         name = name.replace("; ", ", ")

@@ -33,7 +33,7 @@ class Config(Section):
     patch: tuple[int, int, int] = (4, 8, 8)
     """Frames, rows and columns of pixels in one token."""
     lapped: bool = True
-    """Patches reach smoothly into their neighbours: no grid shows."""
+    """Patches reach smoothly into their neighbours, which leaves far less of a grid."""
     recompute: bool = False
     """Keep only what goes in and out of layers for the backward pass, and compute the rest again: a
     third more work, far less memory (activation checkpointing; Chen et al. 2016)."""
@@ -74,8 +74,7 @@ class DiT(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        pixels = config.channels * math.prod(config.patch)
+        width, pixels = config.width, config.channels * math.prod(config.patch)
         self.embed = nn.Linear(pixels, width)
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
@@ -97,14 +96,13 @@ class DiT(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        nn.init.normal_(self.place.weight, std=0.02)
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.02)
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
         for name, parameter in self.named_parameters():
             if name.endswith(("modulation.weight", "final.weight", "head.weight")):
                 nn.init.zeros_(parameter)
-            elif name.endswith("place.weight"):
-                nn.init.normal_(parameter, std=0.02)
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
         """Tokens along time, height and width of clips (..., time, channel, height, width)."""
@@ -162,8 +160,8 @@ class DiT(nn.Module):
         for block in self.blocks:
             x = self._through(block, x, condition, turn)
         last = condition if condition.shape[1] == 1 else condition[:, words:]
-        shift, gain = self.final(last).chunk(2, -1)
-        x = fused.modulate(x[:, words:].contiguous(), shift, gain)
+        shift, scale = self.final(last).chunk(2, -1)
+        x = fused.modulate(x[:, words:].contiguous(), shift, scale)
         return from_patches(
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
         )
@@ -174,8 +172,8 @@ class DiT(nn.Module):
         if self.config.recompute and torch.is_grad_enabled():
             made: Tensor = checkpoint(block, x, condition, turn, use_reentrant=False)
             return made
-        made = block(x, condition, turn)
-        return made
+        plain: Tensor = block(x, condition, turn)
+        return plain
 
     def _read(self, text: Tensor | None, mask: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """Text features as tokens, a learned "nothing" where there is no word, and their mean."""
