@@ -109,7 +109,7 @@ class Trainer:
                 group["lr"] = rate * min(1.0, progress / 0.02, (1 - progress) / 0.3)
             optimizer.step()
         for own, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            own.data.lerp_(now.data, 0.005)
+            own.data.lerp_(now.data, 0.02)
         return float(loss.detach())
 
     def train(self, batches: Iterator[Batch], minutes: float) -> int:

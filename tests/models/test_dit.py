@@ -38,6 +38,26 @@ def test_a_fresh_network_predicts_zero() -> None:
     assert not fresh(x, level(0.5), times).any()
 
 
+def test_noise_levels_near_one_are_told_apart() -> None:
+    one, other = dit._fourier(torch.tensor([0.99, 0.995]))
+    far = dit._fourier(torch.tensor([0.5, 0.505]))
+    assert (one - other).norm() > 20 * (far[0] - far[1]).norm()
+    assert dit._fourier(torch.tensor([0.0, 1.0])).isfinite().all()
+
+
+def test_neighbours_are_mixed_in_space_and_in_time_but_never_with_words() -> None:
+    torch.manual_seed(0)
+    around = dit.Around(6)
+    x = torch.randn(2, 5 + 24, 6, requires_grad=True)
+    around(x, (2, 3, 4))[0, 5 + 5, 0].backward()  # frame 0, row 1, column 1
+    assert x.grad is not None
+    touched = x.grad[0].abs().sum(-1) > 0
+    assert not touched[:5].any()
+    places = {tuple(p) for p in touched[5:].view(2, 3, 4).nonzero().tolist()}
+    assert places == {(t, h, w) for t in (0, 1) for h in (0, 1, 2) for w in (0, 1, 2)}
+    assert torch.equal(around(x, (2, 3, 4))[:, :5], x[:, :5])
+
+
 def test_level_of_each_token_equals_level_of_the_clip_where_all_are_alike() -> None:
     x, times = clips()
     for made, words in ((network(), None), (network(words=True), torch.randn(2, 5, 16))):

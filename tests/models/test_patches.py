@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy
 import pytest
+import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from muybridge.models.patches import Patch, from_patches, lapping, to_patches
+from muybridge.models.patches import Patch, from_patches, lapping, to_patches, waves
 
 Grid = tuple[int, int, int]
 
@@ -192,6 +194,31 @@ def test_errors_of_whole_tokens_leave_a_grid_plain_and_little_of_one_lapped(step
     assert not inside
     assert lapped < 2.6 / step * plain
     assert lapped < 1.2 * beside
+
+
+@given(PATCHES, st.integers(1, 3))
+def test_waves_are_the_cosine_transforms_and_orthonormal(patch: Patch, channels: int) -> None:
+    p, q, r = patch
+    pixels = channels * p * q * r
+    every = waves(patch, channels, pixels + 5)
+    assert every.shape == (pixels, pixels)
+    torch.testing.assert_close(every @ every.T, torch.eye(pixels), atol=1e-5, rtol=0)
+    x = clips((1, 1, 1), patch, channels, 1)
+    expected = scipy.fft.dctn(x[0].numpy(), norm="ortho", axes=(0, 2, 3)).ravel()
+    found = every.double() @ to_patches(x, patch)[0, 0]
+    numpy.testing.assert_allclose(sorted(found.tolist()), sorted(expected), atol=1e-5)
+
+
+def test_the_first_waves_are_the_slowest() -> None:
+    found = waves((4, 8, 8), 3, 60).view(60, 4, 3, 8, 8)
+    flat = found[:3].flatten(3)
+    torch.testing.assert_close(flat, flat[..., :1].expand_as(flat), atol=1e-6, rtol=0)
+    # How much pixels differ from the next ones: in rows and columns, for the 20 waves of a channel.
+    rough = found.diff(dim=3).square().sum((1, 2, 3, 4)) + found.diff(dim=4).square().sum(
+        (1, 2, 3, 4)
+    )
+    assert float(rough[:30].mean()) < float(rough[30:].mean())
+    assert torch.equal(waves((4, 8, 8), 3, 7), waves((4, 8, 8), 3, 60)[:7])
 
 
 @given(st.integers(1, 9), st.integers(1, 6))

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from ..core.config import Section
 from . import fused
 from . import text as text_module
-from .patches import from_patches, to_patches
+from .patches import from_patches, to_patches, waves
 
 
 class Config(Section):
@@ -97,11 +97,18 @@ class DiT(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.place.weight, std=0.02)
+        # What can be seen of a clip through much noise are its slow waves; in a random mixture of
+        # all the pixels of a patch they would drown.
+        slow = waves(self.config.patch, self.config.channels, self.config.width)
+        with torch.no_grad():
+            self.embed.weight.zero_()[: len(slow)] = slow
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.02)
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
         for name, parameter in self.named_parameters():
-            if name.endswith(("modulation.weight", "final.weight", "head.weight")):
+            if name.endswith(
+                ("modulation.weight", "final.weight", "head.weight", "space.weight", "time.weight")
+            ):
                 nn.init.zeros_(parameter)
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
@@ -158,7 +165,7 @@ class DiT(nn.Module):
         condition = F.silu(condition).to(x.dtype)
         turn = (_spread(rotation.cos(), x.dtype), _spread(rotation.sin(), x.dtype))
         for block in self.blocks:
-            x = self._through(block, x, condition, turn)
+            x = self._through(block, x, condition, turn, grid)
         last = condition if condition.shape[1] == 1 else condition[:, words:]
         shift, scale = self.final(last).chunk(2, -1)
         x = fused.modulate(x[:, words:].contiguous(), shift, scale)
@@ -166,13 +173,11 @@ class DiT(nn.Module):
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
         )
 
-    def _through(
-        self, block: nn.Module, x: Tensor, condition: Tensor, turn: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def _through(self, block: nn.Module, *given: Any) -> Tensor:
         if self.config.recompute and torch.is_grad_enabled():
-            made: Tensor = checkpoint(block, x, condition, turn, use_reentrant=False)
+            made: Tensor = checkpoint(block, *given, use_reentrant=False)
             return made
-        plain: Tensor = block(x, condition, turn)
+        plain: Tensor = block(*given)
         return plain
 
     def _read(self, text: Tensor | None, mask: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,13 +202,21 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
+        self.around = Around(width)
 
-    def forward(self, x: Tensor, condition: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-        """x: (batch, tokens, width); condition: (batch, 1 or tokens, width)."""
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        turn: tuple[Tensor, Tensor],
+        grid: tuple[int, int, int],
+    ) -> Tensor:
+        """x: (batch, tokens, width), of which the last are a `grid` of tokens in time, height and
+        width; condition: (batch, 1 or tokens, width)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, -1)
         x = torch.addcmul(x, gate1, self._attend(fused.modulate(x, shift1, scale1), turn))
-        hidden = fused.squared_relu(self.up(fused.modulate(x, shift2, scale2)))
-        return torch.addcmul(x, gate2, self.down(hidden))
+        mixed = self.around(fused.modulate(x, shift2, scale2), grid)
+        return torch.addcmul(x, gate2, self.down(fused.squared_relu(self.up(mixed))))
 
     def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         batch, tokens, _ = x.shape
@@ -211,6 +224,29 @@ class Block(nn.Module):
         v = self.v(x).view(batch, tokens, self.heads, -1)
         made: Tensor = self.out(fused.attention(qk, v, turn))
         return made
+
+
+class Around(nn.Module):
+    """Adds to each channel of a token a mixture of the same channel of its neighbours, in space and
+    then in time (depthwise convolutions, which begin at zero).
+
+    Attention has to learn who a neighbour is; this has it from the first step.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.space = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0), groups=width, bias=False)
+
+    def forward(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """x: (batch, tokens, width), of which the last are a `grid`; what is before them stays."""
+        (t, h, w), (batch, tokens, width) = grid, x.shape
+        words = tokens - t * h * w
+        frames = x[:, words:].reshape(batch * t, h, w, width).permute(0, 3, 1, 2)
+        frames = (frames + self.space(frames)).permute(0, 2, 3, 1)
+        lines = frames.reshape(batch, t, h * w, width).permute(0, 3, 1, 2)
+        lines = (lines + self.time(lines)).permute(0, 2, 3, 1).reshape(batch, -1, width)
+        return torch.cat([x[:, :words], lines], 1) if words else lines
 
 
 def _spread(angles: Tensor, dtype: torch.dtype) -> Tensor:
@@ -222,9 +258,10 @@ _LEVELS, _PLACES = 128, 48
 
 
 def _fourier(level: Tensor) -> Tensor:
-    """Noise level in [0, 1] (...,) to (..., 128) cosines and sines of rising frequency."""
-    frequency = torch.logspace(0, 3, _LEVELS // 2, device=level.device)
-    angle = level.float()[..., None] * frequency
+    """Share of noise in [0, 1] (...,) to (..., 128) cosines and sines of its logit, the logarithm
+    of noise over signal, which tells shares near 1 apart."""
+    frequency = torch.logspace(-1.5, 0.5, _LEVELS // 2, device=level.device)
+    angle = torch.logit(level.float(), 1e-3)[..., None] * frequency
     return torch.cat([angle.cos(), angle.sin()], -1)
 
 

@@ -75,6 +75,19 @@ def lapping(side: int, step: int) -> Tensor:
     return matrix.float()
 
 
+def waves(patch: Patch, channels: int, count: int) -> Tensor:
+    """The slowest cosine waves in time and space of each channel of a patch, orthonormal:
+    (at most `count`, pixels), pixels in the order of `to_patches`."""
+    axes = torch.meshgrid(*(torch.arange(size) for size in (*patch, channels)), indexing="ij")
+    frequencies = torch.stack(axes, -1).flatten(0, 3)
+    speed = (frequencies[:, :3] / torch.tensor(patch)).square().sum(1)
+    a, b, d, k = frequencies[speed.argsort(stable=True)[:count]].T
+    t, h, w = (_cosines(size, 0.0) for size in patch)
+    channel = torch.eye(channels, dtype=torch.float64)
+    made = torch.einsum("nt,nc,nh,nw->ntchw", t[a], channel[k], h[b], w[d])
+    return made.flatten(1).float()
+
+
 def _cosines(size: int, shift: float) -> Tensor:
     """The orthonormal discrete cosine transform: of type 2 (`shift` 0) or type 4 (0.5)."""
     row = torch.arange(size, dtype=torch.float64) + shift
