@@ -228,7 +228,7 @@ class Block(nn.Module):
 
 class Around(nn.Module):
     """Adds to each channel of a token a mixture of the same channel of its neighbours, in space and
-    then in time (depthwise convolutions, which begin at zero).
+    then in time (depthwise convolutions, which begin at zero; Li et al. 2021, "LocalViT").
 
     Attention has to learn who a neighbour is; this has it from the first step.
     """
@@ -259,7 +259,8 @@ _LEVELS, _PLACES = 128, 48
 
 def _fourier(level: Tensor) -> Tensor:
     """Share of noise in [0, 1] (...,) to (..., 128) cosines and sines of its logit, the logarithm
-    of noise over signal, which tells shares near 1 apart."""
+    of noise over signal (Karras et al. 2022, "Elucidating the Design Space", c_noise), which tells
+    shares near 1 apart."""
     frequency = torch.logspace(-1.5, 0.5, _LEVELS // 2, device=level.device)
     angle = torch.logit(level.float(), 1e-3)[..., None] * frequency
     return torch.cat([angle.cos(), angle.sin()], -1)

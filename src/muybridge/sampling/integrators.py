@@ -23,7 +23,7 @@ class Config(Section):
     the step before predicted."""
     steps: int = Field(20, ge=1)
     """Steps from noise to clip."""
-    guidance: float = 2.0
+    guidance: float = 3.0
     """How strongly text and label are followed; 1 turns guidance off and halves the work."""
     guided: tuple[float, float] = (0.0, 1.0)
     """Least and largest share of noise at which guidance is used; outside, a step costs half."""
