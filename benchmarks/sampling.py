@@ -1,9 +1,10 @@
 """Solvers, steps and guidance on one trained run: seconds a clip, and distance.
 
-    python benchmarks/sampling.py --out FOLDER --run RUN [--rows heun50,default,...]
+    python benchmarks/sampling.py --out FOLDER --run RUN [--rows "50 Heun,20 multistep"]
 
-FOLDER is that of `flow_quality.py`, whose dataset and judge are used. All rows are of the same
-noise. Seconds are those of eight clips made at once, the best of three.
+What a row does not name is as in the run's own recipe. FOLDER is that of `flow_quality.py`, whose
+dataset and judge are used. All rows are of the same noise. Seconds are those of eight clips made at
+once, the best of three. A comma inside a row's name is written as a semicolon.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "50 Heun": {"solver": "heun", "steps": 50},
     "25 Euler": {"solver": "euler", "steps": 25},
     "10 Euler": {"solver": "euler", "steps": 10},
-    "20 multistep": {},
+    "20 multistep": {"steps": 20},
+    "20, guidance 2": {"guidance": 2.0},
     "20, guidance 3": {"guidance": 3.0},
     "20, guidance 4": {"guidance": 4.0},
     "10 multistep": {"steps": 10},
@@ -65,7 +67,8 @@ def main() -> None:
             best = min(best, time.perf_counter() - begun)
         found = judge.row(clips, labels)
         shown = {k: v for k, v in found.items() if ", test" not in k and ", real" not in k}
-        rows.append({"sampling": name, "seconds a clip": best / 8, **shown})
+        told = {"sampling": name, "guidance": sampling.guidance, "seconds a clip": best / 8}
+        rows.append(told | shown)
         print(rows[-1], flush=True)
     report("sampling", rows, run_minutes=mb.Run.open(args.run).recipe.training.minutes)
 

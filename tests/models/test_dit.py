@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from muybridge.models import dit, text
-from muybridge.models.patches import from_patches, to_patches
+from muybridge.models.patches import from_patches, to_patches, waves
 
 
 def network(labels: int = 0, words: bool = False) -> dit.DiT:
@@ -36,6 +36,14 @@ def test_a_fresh_network_predicts_zero() -> None:
     x, times = clips()
     fresh = dit.build(dit.Config(width=48, depth=2, heads=2, patch=(2, 4, 4), text=None))
     assert not fresh(x, level(0.5), times).any()
+
+
+@pytest.mark.parametrize("width", [48, 144])
+def test_a_fresh_network_sees_the_slowest_waves_each_in_a_channel(width: int) -> None:
+    fresh = dit.build(dit.Config(width=width, depth=1, heads=2, patch=(2, 4, 4), text=None))
+    slow = waves((2, 4, 4), 3, width)
+    assert torch.equal(fresh.embed.weight[: len(slow)], slow)
+    assert not fresh.embed.weight[len(slow) :].any()
 
 
 def test_noise_levels_near_one_are_told_apart() -> None:
