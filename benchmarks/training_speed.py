@@ -24,6 +24,7 @@ import muybridge as mb
 from muybridge.core.clips import Batch
 from muybridge.models import dit
 from muybridge.objectives import flow_matching
+from muybridge.objectives.base import Parts
 from muybridge.training import average, loop, optimizers
 
 
@@ -44,10 +45,8 @@ def ours(size: str, count: int) -> Callable[[], None]:
     """One step of the recipe's objective, optimizer and average."""
     recipe = mb.Recipe.load("flow-small")
     network = dit.build(dit.Config(**dit.SIZES[size], labels=4, text=None))
-    statistics = ([0.0] * 3, [0.5] * 3)
-    objective = flow_matching.build(
-        flow_matching.Config(), network, None, statistics, recipe.sampling
-    ).train()
+    parts = Parts(network, None, [0.0] * 3, [0.5] * 3, recipe.sampling)
+    objective = flow_matching.build(flow_matching.Config(), parts).train()
     phase = objective.phases()[0]
     optimizer = optimizers.Optimizer(phase.parameters, recipe.training.optimizer)
     mean, batch, taken = average.Average(objective.generator, 0.1), clips(count), [0]

@@ -18,7 +18,6 @@ from .data import loader, prepare, splits
 from .data.store import Dataset
 from .evaluation import metrics, suite
 from .models import text as text_module
-from .sampling import integrators
 from .training import loop
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Recipe:
     model: Part
     objective: Part
     training: loop.Config
-    sampling: integrators.Config
+    sampling: config.Section
     evaluation: suite.Config
 
     @classmethod
@@ -109,15 +108,16 @@ class Recipe:
             raise RecipeError(f"seed = {seed!r}: a whole number is needed")
         data = config.parse(loader.Config, tree.get("data", {}), "data")
         stored = {"size": data.size, **tree.get("prepare", {})}
+        objective = _part("objectives", "flow_matching", tree.get("objective", {}), "objective")
         recipe = cls(
             name=str(tree.get("name", "")),
             seed=seed,
             data=data,
             prepare=config.parse(prepare.Config, stored, "prepare"),
             model=_part("models", "dit", tree.get("model", {}), "model"),
-            objective=_part("objectives", "flow_matching", tree.get("objective", {}), "objective"),
+            objective=objective,
             training=config.parse(loop.Config, tree.get("training", {}), "training"),
-            sampling=config.parse(integrators.Config, tree.get("sampling", {}), "sampling"),
+            sampling=config.parse(_sampling_of(objective), tree.get("sampling", {}), "sampling"),
             evaluation=config.parse(suite.Config, tree.get("evaluation", {}), "evaluation"),
         )
         recipe._check()
@@ -189,6 +189,12 @@ class Recipe:
                     f"{name} = {side} is not a multiple of model.patch's {step}",
                     "change one of the two",
                 )
+
+
+def _sampling_of(objective: Part) -> type[config.Section]:
+    """The type of a recipe's `sampling`: what the objective's file calls so; by default empty."""
+    found: type[config.Section] = getattr(objective.module, "Sampling", config.Section)
+    return found
 
 
 def shipped() -> list[str]:

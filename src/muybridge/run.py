@@ -20,7 +20,7 @@ from .core.errors import DataError, MuybridgeError, RunError, nearest
 from .data.loader import Loader
 from .data.store import Dataset
 from .models import text as text_module
-from .objectives.base import Objective, SampleRequest
+from .objectives.base import Objective, Parts, SampleRequest
 from .recipe import Recipe
 from .training import checkpoint as checkpoints
 from .training import loop
@@ -66,12 +66,12 @@ class Run:
             vocabulary = (self.folder / "vocabulary.json").read_text(encoding="utf-8")
             encoder = text_module.TextEncoder(settings, vocabulary)
         network = model.module.build(model.config)
-        statistics = (self.conditions["mean"], self.conditions["std"])
+        mean, std = self.conditions["mean"], self.conditions["std"]
         if self.recipe.data.normalise == "range":
-            statistics = ([0.0] * 3, [1.0] * 3)
+            mean, std = [0.0] * 3, [1.0] * 3
         part = self.recipe.objective
         made: Objective = part.module.build(
-            part.config, network, encoder, statistics, self.recipe.sampling
+            part.config, Parts(network, encoder, mean, std, self.recipe.sampling)
         )
         return made
 
@@ -122,7 +122,8 @@ class Run:
             return {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
 
         def preview(step: int) -> dict[str, Any]:
-            steps = min(_PREVIEW_STEPS, self.recipe.sampling.steps)
+            usual = getattr(self.recipe.sampling, "steps", None)
+            steps = None if usual is None else min(_PREVIEW_STEPS, usual)
             made = self.sample(objective, self._request(shown, seed=0, steps=steps))
             name = f"previews/step-{step:08d}"
             (self.folder / "previews").mkdir(exist_ok=True)
@@ -146,7 +147,8 @@ class Run:
         """Clips like those of `batch`: the same times, size and conditions."""
         seeds = torch.tensor([chance.mix(seed, "sample", i) for i in range(len(batch))])
         size = (batch.clips.shape[-2], batch.clips.shape[-1])
-        return SampleRequest(batch.times, size, seeds, batch.text, batch.label, **settings)
+        given = {n: getattr(batch, n) for n in ("text", "label", "known", "known_mask")}
+        return SampleRequest(batch.times, size, seeds, **given, **settings)
 
     def sample(self, objective: Objective, request: SampleRequest, what: str = "") -> Tensor:
         """Samples a few clips at a time, on the device, and gives them on the CPU."""
@@ -165,6 +167,7 @@ class Run:
         path = checkpoints.find(self.folder, name)
         position, parts = checkpoints.load(path, ("average",))
         objective = self.objective().to(device.pick()).eval()
+        objective.progress = position.progress
         left = objective.generator.load_state_dict(parts["average"], strict=False)
         parameters = {name for name, _ in objective.generator.named_parameters()}
         wrong = sorted(parameters & set(left.missing_keys)) + left.unexpected_keys
@@ -231,6 +234,13 @@ class Run:
             raise MuybridgeError(f"--count {count}: at least one clip is made")
         if steps is not None and steps < 1:
             raise MuybridgeError(f"--steps {steps}: at least one step is taken")
+        for name, value in {"steps": steps, "guidance": guidance}.items():
+            if value is not None and name not in type(self.recipe.sampling).model_fields:
+                raise MuybridgeError(
+                    f"--{name} {value:g}: the {self.recipe.model.kind} of {self.folder} is sampled "
+                    f"without {name}",
+                    f"leave --{name} out",
+                )
         data = self.recipe.data
         span = getattr(self.recipe.model.config, "patch", (1,))[0]
         frames = data.frames if seconds is None else round(seconds * data.fps / span) * span
@@ -241,7 +251,9 @@ class Run:
         captions, labels = self._conditions(text, label, count)
         times = (torch.arange(frames) / data.fps).expand(count, -1)
         seeds = torch.tensor([chance.mix(seed, "sample", i) for i in range(count)])
-        return SampleRequest(times, data.size, seeds, captions, labels, steps, guidance)
+        return SampleRequest(
+            times, data.size, seeds, captions, labels, steps=steps, guidance=guidance
+        )
 
     def _conditions(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from muybridge.core import chance
 from muybridge.core.clips import Batch
-from muybridge.objectives.base import SampleRequest
+from muybridge.objectives.base import Parts, SampleRequest
 from muybridge.objectives.flow_matching import Config, FlowMatching
 from muybridge.sampling import integrators
 
@@ -52,13 +52,9 @@ class Words(nn.Module):
 
 def objective(text: bool = False, clip: Tensor | None = None, **settings: float) -> FlowMatching:
     clip = torch.zeros(2, 3, 4, 4) if clip is None else clip
-    return FlowMatching(
-        Config(**settings),
-        Perfect(clip),
-        Words() if text else None,
-        (MEAN, STD),
-        integrators.Config(steps=5),
-    )
+    words = Words() if text else None
+    parts = Parts(Perfect(clip), words, MEAN, STD, integrators.Config(steps=5))
+    return FlowMatching(Config(**settings), parts)
 
 
 def batch(count: int = 6, clip: Tensor | None = None, **more: object) -> Batch:
@@ -216,9 +212,8 @@ def test_a_sample_depends_on_its_own_seed_alone() -> None:
         def forward(self, x: Tensor, *rest: object) -> Tensor:  # type: ignore[override]
             return x * 0.5
 
-    made = FlowMatching(
-        Config(), Shrink(torch.zeros(1)), None, (MEAN, STD), integrators.Config(steps=3)
-    )
+    parts = Parts(Shrink(torch.zeros(1)), None, MEAN, STD, integrators.Config(steps=3))
+    made = FlowMatching(Config(), parts)
     with torch.no_grad():
         torch.testing.assert_close(made.sample(request(3))[2:], made.sample(request(3).part(2, 3)))
 

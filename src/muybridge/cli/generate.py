@@ -66,6 +66,8 @@ def write_samples(
 
     clips, position = run.make(asked, checkpoint)
     labels = run.conditions["labels"]
+    changed = {n: getattr(asked, n) for n in ("steps", "guidance") if getattr(asked, n) is not None}
+    sampling = run.recipe.sampling.model_dump(mode="json") | changed
     suffix = "" if format is Format.png else f".{format.value}"
     captions = []
     for index, clip in enumerate(progress.track(clips, "write")):
@@ -78,8 +80,7 @@ def write_samples(
             "caption": asked.text[index] if asked.text else "", "label": [*labels, ""][number],
             "clip_seed": int(asked.seeds[index]),
             "frames": clip.shape[0], "fps": run.recipe.data.fps,
-            "steps": asked.steps or run.recipe.sampling.steps,
-            "guidance": run.recipe.sampling.guidance if asked.guidance is None else asked.guidance,
+            "sampling": sampling,
         }  # fmt: skip
         captions.append(how["caption"] or how["label"])
         files.write_json(out / f"{name}.json", how)

@@ -27,6 +27,9 @@ class Batch:
         label: class numbers, int64 (batch,), or None.
         objects: 1 where an object is named to be seen, else 0, float32 (batch, objects of the
             dataset), or None where the data names none.
+        index: places of the clips in training's endless row of them, int64 (batch,), or None.
+        known: where `known_mask` is 1, what is given of a clip, float32 as `clips`, or None.
+        known_mask: float32 (batch, time, 1, height, width).
     """
 
     clips: Tensor
@@ -38,6 +41,8 @@ class Batch:
     label: Tensor | None = None
     objects: Tensor | None = None
     index: Tensor | None = None
+    known: Tensor | None = None
+    known_mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)

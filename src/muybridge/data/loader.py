@@ -19,6 +19,8 @@ from ..core.errors import DataError, RecipeError
 from .augment import AS_IT_IS, Draw, Said, apply, draw, fitted
 from .augment import Config as Augment
 from .store import REAL, Clip, Dataset
+from .tasks import Config as Tasks
+from .tasks import mask
 
 Places = npt.NDArray[np.int64]
 
@@ -44,6 +46,8 @@ class Config(Section):
     the training split; or as they are, in [-1, 1]."""
     augment: Augment = Augment()
     """How training clips are varied."""
+    tasks: Tasks = Tasks()
+    """What is given of a clip, from which the rest is to be made."""
 
 
 @dataclass(frozen=True)
@@ -288,15 +292,21 @@ class Loader:
             # When a frame would be seen if the footage were played at the clip's speed.
             times[row] = (cut.places - cut.places[0]) / (fps * cut.draw.speed)
             weights[row, _invented(cut.clip, cut.places)] = self.config.invented
+        seeds = torch.tensor([cut.seed for cut in cuts])
+        known = mask(seeds, frames, self.config.tasks)
+        if known is not None:
+            known = known.expand(-1, -1, -1, *pixels.shape[-2:])
         return Batch(
             clips=torch.from_numpy(pixels),
             times=torch.from_numpy(times),
             frame_weight=torch.from_numpy(weights),
-            seeds=torch.tensor([cut.seed for cut in cuts]),
+            seeds=seeds,
             names=tuple(cut.name(fps) for cut in cuts),
             text=tuple(c.said.caption for c in cuts) if self.dataset.facts["captioned"] else None,
             label=self._label(cut.said.label for cut in cuts),
             objects=self._objects([cut.said.objects for cut in cuts]),
+            known=None if known is None else torch.from_numpy(pixels),
+            known_mask=known,
         )
 
     def _label(self, labels: Iterable[str]) -> torch.Tensor | None:

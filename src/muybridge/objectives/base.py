@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from ..core.clips import Batch
+from ..core.config import Section
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an objective is built from, beside its own settings.
+
+    Attributes:
+        network: of the recipe's `model`.
+        text: the text encoder, or None where the model reads none.
+        mean, std: per channel, of the training clips.
+        sampling: the recipe's `sampling`: what the objective's file calls `Sampling`.
+        tokenizer: turns clips into latents or tokens and back, frozen; None for pixels.
+    """
+
+    network: nn.Module
+    text: nn.Module | None
+    mean: Sequence[float]
+    std: Sequence[float]
+    sampling: Section
+    tokenizer: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,8 @@ class SampleRequest:
         seeds: each clip's own source of chance, int64 (count,).
         text: captions; None or "" for none.
         label: classes (count,), or None.
+        known: frames that are given, float32 (count, time, 3, height, width), or None.
+        known_mask: 1 where a frame is given, else 0, float32 (count, time, 1, height, width).
         steps, guidance: the objective's own meaning; None for the recipe's.
     """
 
@@ -53,6 +76,8 @@ class SampleRequest:
     seeds: Tensor
     text: tuple[str, ...] | None = None
     label: Tensor | None = None
+    known: Tensor | None = None
+    known_mask: Tensor | None = None
     steps: int | None = None
     guidance: float | None = None
 
@@ -61,18 +86,22 @@ class SampleRequest:
 
     def part(self, begin: int, end: int) -> SampleRequest:
         """Clips `begin` up to `end`."""
-        return replace(
-            self,
-            times=self.times[begin:end],
-            seeds=self.seeds[begin:end],
-            text=None if self.text is None else self.text[begin:end],
-            label=None if self.label is None else self.label[begin:end],
-        )
+        cut = {name: value[begin:end] for name, value in vars(self).items() if _one_a_clip(value)}
+        return replace(self, **cut)
 
     def to(self, device: torch.device) -> SampleRequest:
         """The same on another device."""
-        label = None if self.label is None else self.label.to(device)
-        return replace(self, times=self.times.to(device), seeds=self.seeds.to(device), label=label)
+        moved: dict[str, Any] = {
+            n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)
+        }
+        return replace(self, **moved)
+
+
+def _one_a_clip(value: Any) -> bool:
+    """Whether a field of a request has a row for each clip; `size` is a pair of numbers."""
+    return isinstance(value, Tensor) or (
+        isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    )
 
 
 class Objective(nn.Module, ABC):
@@ -80,9 +109,12 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         generator: what is averaged, exported and sampled from, with all that belongs to it.
+        progress: share of the budget that the weights have seen, set by whoever loads or trains
+            them: what `held_out` and `sample` of a model that grows go by.
     """
 
     generator: nn.Module
+    progress: float = 1.0
 
     def phases(self) -> tuple[Phase, ...]:
         """The groups of parameters; one that holds the generator's unless overridden."""
@@ -109,7 +141,7 @@ class Objective(nn.Module, ABC):
         The batch's seeds make it the same draw each time, so that only the weights change it.
         """
         phase = self.phases()[0].name
-        loss = self.loss(batch, phase, 1.0)
+        loss = self.loss(batch, phase, self.progress)
         weights = self.weights(batch, phase)
         parts = [loss] if isinstance(loss, Loss) else list(loss)
         totals = [

@@ -9,9 +9,7 @@ Denoising Generative Models Denoise").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +18,9 @@ from ..core import chance
 from ..core.clips import Batch
 from ..core.config import Section
 from ..sampling import guidance, integrators
-from .base import Loss, Objective, SampleRequest
+from . import conditions
+from .base import Loss, Objective, Parts, SampleRequest
+from .conditions import Conditions
 
 
 class Config(Section):
@@ -41,25 +41,12 @@ class Config(Section):
 _QUANTILES = 4
 
 
-class TextEncoder(Protocol):
-    """What `models/text.py` has, and a pretrained encoder would."""
-
-    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Captions to token numbers (batch, length) and a mask, True at tokens."""
-
-    def __call__(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Features (batch, length, width)."""
+Sampling = integrators.Config
 
 
-def build(
-    config: Config,
-    network: nn.Module,
-    text: nn.Module | None,
-    statistics: tuple[Sequence[float], Sequence[float]],
-    sampling: integrators.Config,
-) -> FlowMatching:
-    """Makes the objective; `statistics` are the mean and std per channel of the training clips."""
-    return FlowMatching(config, network, text, statistics, sampling)
+def build(config: Config, parts: Parts) -> FlowMatching:
+    """Makes the objective."""
+    return FlowMatching(config, parts)
 
 
 class FlowMatching(Objective):
@@ -69,19 +56,13 @@ class FlowMatching(Objective):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        config: Config,
-        network: nn.Module,
-        text: nn.Module | None,
-        statistics: tuple[Sequence[float], Sequence[float]],
-        sampling: integrators.Config,
-    ) -> None:
+    def __init__(self, config: Config, parts: Parts) -> None:
         super().__init__()
-        self.config, self.sampling = config, sampling
-        parts = {"network": network} if text is None else {"network": network, "text": text}
-        self.generator: nn.ModuleDict = nn.ModuleDict(parts)
-        for name, values in zip(("mean", "std"), statistics, strict=True):
+        assert isinstance(parts.sampling, integrators.Config)
+        self.config, self.sampling = config, parts.sampling
+        made = {"network": parts.network} | ({} if parts.text is None else {"text": parts.text})
+        self.generator: nn.ModuleDict = nn.ModuleDict(made)
+        for name, values in {"mean": parts.mean, "std": parts.std}.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
 
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
@@ -99,16 +80,16 @@ class FlowMatching(Objective):
         )
         logit = torch.special.ndtri(drawn)
         level = torch.sigmoid(self.config.time_mean + self.config.time_std * logit)
-        return self.loss_at(self._drop(batch), level)
+        return self.loss_at(
+            conditions.dropped(batch, self.config.drop, self.config.drop_one, self._unsaid), level
+        )
 
     def loss_at(self, batch: Batch, level: Tensor) -> Loss:
         """The same at given shares of noise (batch,), conditions as they are."""
         clean = torch.addcmul(-self.mean / self.std, batch.clips, 1 / self.std)
         noise = chance.normal(batch.seeds, clean.shape[1:], "noise")
         noisy = torch.lerp(clean, noise, level.view(-1, 1, 1, 1, 1))
-        predicted = self._predict(
-            noisy, level, batch.times, *self._condition(batch.label, batch.text)
-        )
+        predicted = self._predict(noisy, level, batch.times, self._read(batch))
         # The square of (x_t - predicted) / t - (noise - clean), with x_t put in.
         per_frame = (predicted - clean).square().mean((2, 3, 4))
         weight = batch.frame_weight / level[:, None].clamp(min=self.config.smallest) ** 2
@@ -134,26 +115,20 @@ class FlowMatching(Objective):
     def sample(self, request: SampleRequest) -> Tensor:
         """Integrates from noise; both branches of guidance go through the network as one batch."""
         shape = (request.times.shape[1], 3, *request.size)
-        label, words, mask = self._condition(request.label, request.text)
+        told = self._read(request)
         scale = self.sampling.guidance if request.guidance is None else request.guidance
-        guided = scale != 1 and (label is not None or words is not None)
-        given = (request.times, label, words, mask)
-        both = (
-            request.times.repeat(2, 1),
-            None if label is None else torch.cat([label, torch.full_like(label, self._unsaid)]),
-            None if words is None else words.repeat(2, 1, 1),
-            None if mask is None else torch.cat([mask, torch.zeros_like(mask)]),
-        )
+        guided = scale != 1 and told.any
+        twice, both = request.times.repeat(2, 1), told.beside_none(self._unsaid)
         least, most = self.sampling.guided
 
         def velocity(x: Tensor, t: float) -> Tensor:
             level = torch.full((len(x),), t, device=x.device)
             if guided and least <= t <= most:
-                clean = self._predict(x.repeat(2, 1, 1, 1, 1), level.repeat(2), *both)
+                clean = self._predict(x.repeat(2, 1, 1, 1, 1), level.repeat(2), twice, both)
                 conditional, unconditional = clean.chunk(2)
                 clean = guidance.guide(conditional, unconditional, scale)
             else:
-                clean = self._predict(x, level, *given)
+                clean = self._predict(x, level, request.times, told)
             return (x - clean) / t
 
         start = chance.normal(request.seeds, shape, "sample")
@@ -165,40 +140,9 @@ class FlowMatching(Objective):
     def _unsaid(self) -> int:
         return int(self.generator["network"].config.labels)  # type: ignore[arg-type, union-attr]
 
-    def _predict(
-        self,
-        noisy: Tensor,
-        level: Tensor,
-        times: Tensor,
-        label: Tensor | None,
-        words: Tensor | None,
-        mask: Tensor | None,
-    ) -> Tensor:
-        network = self.generator["network"]
-        return network(noisy, level.view(-1, 1, 1, 1), times, label, words, mask).float()  # type: ignore[no-any-return]
+    def _read(self, given: Batch | SampleRequest) -> Conditions:
+        return conditions.read(dict(self.generator.named_children()).get("text"), given)
 
-    def _condition(
-        self, label: Tensor | None, text: tuple[str, ...] | None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        if text is None or "text" not in self.generator:
-            return label, None, None
-        encoder = self.generator["text"]
-        tokens, mask = encoder.tokenize(text)  # type: ignore[operator]
-        tokens, mask = tokens.to(self.mean.device), mask.to(self.mean.device)
-        return label, encoder(tokens, mask), mask
-
-    def _drop(self, batch: Batch) -> Batch:
-        """Hides conditions at random: all of them, or one where a clip has two."""
-        draw = chance.uniform(batch.seeds, "drop")
-        nothing = draw < self.config.drop
-        one = self.config.drop_one if batch.text is not None and batch.label is not None else 0.0
-        no_text = nothing | ((draw >= self.config.drop) & (draw < self.config.drop + one))
-        no_label = nothing | (draw > 1 - one)
-        text, label = batch.text, batch.label
-        if text is not None:
-            text = tuple(
-                "" if hide else words for words, hide in zip(text, no_text.tolist(), strict=True)
-            )
-        if label is not None:
-            label = torch.where(no_label, self._unsaid, label)
-        return replace(batch, text=text, label=label)
+    def _predict(self, noisy: Tensor, level: Tensor, times: Tensor, told: Conditions) -> Tensor:
+        made = self.generator["network"](noisy, level.view(-1, 1, 1, 1), times, *told.told)
+        return made.float()  # type: ignore[no-any-return]

@@ -20,10 +20,12 @@ Parts = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: updates done, and seconds of its budget spent."""
+    """Where a run stands: updates done, seconds of its budget spent, and the share of the budget
+    that its weights have seen."""
 
     step: int = 0
     seconds: float = 0.0
+    progress: float = 1.0
 
 
 def folder_of(run: Path) -> Path:
@@ -82,7 +84,8 @@ def load(path: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[s
                 f"checkpoint {file} is damaged: its SHA-256 is not the one written beside it", hint
             )
         found[part] = load_file(file)
-    return Position(int(state["step"]), float(state["seconds"])), found
+    place = int(state["step"]), float(state["seconds"]), float(state.get("progress", 1.0))
+    return Position(*place), found
 
 
 def newest(run: Path) -> list[Path]:

@@ -146,11 +146,11 @@ def train(
             fresh = step > begun_at.step or step == 0
             if fresh:
                 due = partial(budget.due, before=before, spent=spent, step=step)
-                _look(parts, config, run, hooks, monitor, due, Position(step, seconds))
+                _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
             if fresh and (done or seconds - saved >= config.save_seconds):
                 if distributed.rank() == 0:
-                    now = clock.seconds()
-                    checkpoint.save(run, f"step-{step:08d}", Position(step, now), parts.state())
+                    at = Position(step, clock.seconds(), spent)
+                    checkpoint.save(run, f"step-{step:08d}", at, parts.state())
                     checkpoint.rotate(run, config.keep, step)
                 saved = seconds
             if done:
@@ -174,7 +174,7 @@ def train(
                 facts["learning_rate"] = optimizers.rate(spent, config.optimizer)
                 facts["peak_memory_gib"] = peak_memory() / 2**30
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
-            advance(to=min(spent, 1.0), note=f"step {step}  loss {facts['loss']:.3f}")
+            advance(to=spent, note=f"step {step}  loss {facts['loss']:.3f}")
     if monitor:
         if spent >= 1:
             monitor.write("end", step, seconds=clock.seconds())
@@ -194,7 +194,7 @@ def _look(
     at: Position,
 ) -> None:
     """Judges held-out clips, shows samples and scores them, where it is time: averaged weights."""
-    parts.objective.eval()
+    parts.objective.eval().progress = at.progress
     with parts.average.applied():
         if monitor and due(config.validations):
             figures = hooks.validate()
@@ -242,8 +242,8 @@ def _update(
 
 
 def _spent(config: Config, hooks: Hooks, step: int, seconds: float) -> float:
-    """Share of the budget spent; 1 or more is the end."""
+    """Share of the budget spent, at most 1, which is the end."""
     if config.minutes is not None:
-        return seconds / (60 * config.minutes)
+        return min(1.0, seconds / (60 * config.minutes))
     steps = config.steps or round((config.epochs or 0) * hooks.epoch / config.batch)
-    return step / max(steps, 1)
+    return min(1.0, step / max(steps, 1))

@@ -1,43 +1,54 @@
-"""Optimizers: Muon for hidden matrices, AdamW for all else."""
+"""Optimizers: Muon for hidden matrices and AdamW for all else, or another one for all."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from ..core.config import Section
+from ..core.config import NotNegative, Positive, Section
 from .muon import Muon
+
+# A share of what went before, or of the budget: below 1.
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(Section):
     """How parameters are updated."""
 
-    kind: Literal["muon", "adamw"] = "muon"
-    """muon: Muon on the matrices of repeated layers, AdamW on the rest; adamw: AdamW on all."""
-    learning_rate: float = 3e-3
-    """Of AdamW, at its highest."""
-    muon_rate: float = 0.02
+    kind: Literal["muon", "adamw", "adam", "sgd", "rmsprop"] = "muon"
+    """muon: Muon on the matrices of repeated layers, AdamW on the rest; the others: on all."""
+    learning_rate: Positive = 3e-3
+    """Of all but Muon, at its highest."""
+    muon_rate: Positive = 0.02
     """Of Muon, at its highest."""
-    weight_decay: float = 0.01
-    """Of both, on matrices."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    """Of AdamW."""
-    momentum: float = 0.95
-    """Of Muon."""
-    warmup: float = 0.02
+    weight_decay: NotNegative = 0.01
+    """On matrices and kernels; taken from the weights themselves by Muon and AdamW (Loshchilov and
+    Hutter 2019), added to the gradient by the others."""
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    """Of Adam and AdamW; RMSprop takes the second."""
+    momentum: Share = 0.95
+    """Of Muon, and SGD's (Nesterov's)."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """How the rates fall."""
+    warmup: Share = 0.02
     """Share of the budget over which the rates rise from 0."""
-    decay: float = 0.6
-    """Share of the budget, at its end, over which they fall to 0."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Share of the budget, at its end, over which they fall to 0; 0 for never."""
 
 
 def schedule(progress: float, config: Config) -> float:
-    """Factor in [0, 1] of the learning rates at a share of the budget: up, flat, linearly down."""
+    """Factor in [0, 1] of the learning rates at a share of the budget: up, flat, down."""
     up = progress / config.warmup if config.warmup else 1.0
     down = (1 - progress) / config.decay if config.decay else 1.0
-    return max(0.0, min(1.0, up, down))
+    down = max(0.0, min(1.0, down))
+    if config.schedule == "cosine":
+        down = (1 - math.cos(math.pi * down)) / 2
+    return min(1.0, up, down)
 
 
 def rate(progress: float, config: Config) -> float:
@@ -67,13 +78,8 @@ class Optimizer:
                 },
                 {"params": [self.parameters[n] for n in plain], "weight_decay": 0.0},
             ]
-            adamw = torch.optim.AdamW(
-                [group for group in groups if group["params"]],
-                lr=config.learning_rate,
-                betas=config.betas,
-                fused=True,
-            )
-            self._parts.append((adamw, decayed + plain, config.learning_rate))
+            usual = _usual([group for group in groups if group["params"]], config)
+            self._parts.append((usual, decayed + plain, config.learning_rate))
         if hidden:
             muon = Muon(
                 [self.parameters[n] for n in hidden],
@@ -105,6 +111,7 @@ class Optimizer:
             for optimizer, names, _ in self._parts
             for name in names
             for key, value in optimizer.state.get(self.parameters[name], {}).items()
+            if isinstance(value, Tensor)  # SGD without momentum keeps None
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -122,6 +129,21 @@ class Optimizer:
                 }
                 if found:
                     optimizer.state[self.parameters[name]] = found
+
+
+def _usual(groups: list[dict[str, Any]], config: Config) -> torch.optim.Optimizer:
+    """Torch's own of the kind asked for; beside Muon, AdamW."""
+    rate = config.learning_rate
+    match config.kind:
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate, betas=config.betas, fused=True)
+        case "sgd":
+            momentum = config.momentum
+            return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=rate, alpha=config.betas[1])
+        case _:
+            return torch.optim.AdamW(groups, lr=rate, betas=config.betas, fused=True)
 
 
 def _hidden(name: str, parameter: nn.Parameter) -> bool:
