@@ -19,7 +19,7 @@ from torch import Tensor
 
 import muybridge as mb
 from muybridge.core import video
-from muybridge.recipe import assemble
+from muybridge.assembly import assemble
 
 PER_ACTION = 16
 

@@ -31,7 +31,7 @@ from muybridge.core import files, video
 from muybridge.data import loader
 from muybridge.evaluation import clip_sets, scoring, suite, tools
 from muybridge.evaluation.measured import Measured
-from muybridge.recipe import assemble
+from muybridge.assembly import assemble
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),

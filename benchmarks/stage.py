@@ -20,7 +20,7 @@ from muybridge.core import video
 from muybridge.data import stage
 from muybridge.evaluation.intervals import wilson
 from muybridge.evaluation.tracker import KEYS, following
-from muybridge.recipe import assemble
+from muybridge.assembly import assemble
 
 
 def asked(held_out: bool, count: int) -> list[tuple[dict[str, str], str]]:

@@ -23,7 +23,9 @@ PARTS = {
     "core", "data", "models", "sampling", "objectives",
     "training", "evaluation", "reward", "report",
 }  # fmt: skip
-COMPOSED = PARTS | {"recipe", "run", "samples", "judge", "watch"}
+COMPOSED = PARTS | {
+    "kinds", "recipe", "assembly", "stages", "run", "samples", "judge", "watch",
+}  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
 # What each part may import besides itself, by any import anywhere in its files and in the files
@@ -38,7 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"core", "data", "models"},
     "reward": PARTS - {"evaluation"},  # what trains must not grade
     "report": {"core"},
+    "kinds": COMPOSED,
     "recipe": COMPOSED,
+    "assembly": COMPOSED,
+    "stages": COMPOSED,
     "run": COMPOSED,
     "samples": COMPOSED,
     "judge": COMPOSED,

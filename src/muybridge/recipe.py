@@ -1,54 +1,50 @@
-"""A recipe: the one composed configuration, and `assemble`, which makes a run of it."""
+"""A recipe: the one composed configuration."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .core import config, device, distributed, files
-from .core.errors import RecipeError, RunError, nearest
-from .data import loader, prepare, splits
-from .data.store import Dataset
+import pydantic
+
+from .core import config
+from .core.errors import RecipeError, nearest
+from .data import loader, prepare
 from .evaluation import metrics, suite
-from .models import text as text_module
+from .kinds import Part, part_of
 from .training import loop
 
 if TYPE_CHECKING:
     from .run import Run
 
-HERE = Path(__file__).parent
-SHIPPED = HERE / "recipes"
+SHIPPED = Path(__file__).parent / "recipes"
 FORMAT = 1
-_LONGEST_CAPTION = 64
-_VOCABULARY = 2048
-
-# What may change between a run and its resumption without making it another run.
-FREE = (
-    "name", "data.folder", "training.steps", "training.minutes", "training.epochs",
-    "training.validations", "training.previews", "training.save_seconds", "training.keep",
-    "training.log_every", "training.tensorboard", "sampling", "evaluation", "prepare",
-)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Part:
-    """A section whose type is chosen by its `kind`: a file's name, or a path to a user's own."""
+class Tokenizer(config.Section):
+    """What turns clips into the latents or tokens that the model works on: one of `recipe` and
+    `run`."""
 
-    folder: str
-    kind: str
-    config: config.Section
+    recipe: str = ""
+    """A recipe that is trained first, on the same clips."""
+    run: str = ""
+    """A run that has been trained; its weights are copied."""
+    set: tuple[str, ...] = ()
+    """Changes of that recipe, as of --set."""
+    share: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.4
+    """Share of the budget that goes into training it first."""
+    stride: tuple[int, int, int] = (1, 1, 1)
+    """Frames, rows and columns of pixels in one place of its latents, settled from it."""
+    channels: int = 0
+    """Numbers in one place, settled from it."""
+    vocabulary: int = 0
+    """Of its tokens, settled from it; 0 where it has none."""
 
-    @property
-    def module(self) -> ModuleType:
-        """The file itself."""
-        return load_kind(self.folder, self.kind)
+
+BUDGETS = ("steps", "minutes", "epochs")
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,7 @@ class Recipe:
     seed: int
     data: loader.Config
     prepare: prepare.Config
+    tokenizer: Tokenizer | None
     model: Part
     objective: Part
     training: loop.Config
@@ -99,7 +96,7 @@ class Recipe:
                 close = nearest(section, known)
                 hint = f"did you mean {close}?" if close else f"sections: {', '.join(known)}"
                 raise RecipeError(f"{section} is not a section of a recipe", hint)
-        sections = {k: v for k, v in tree.items() if k not in ("name", "seed")}
+        sections = {k: v for k, v in tree.items() if k not in ("name", "seed", "tokenizer")}
         for section, values in sections.items():
             if not isinstance(values, dict):
                 raise RecipeError(f"{section} = {values!r}: a section holds settings, not a value")
@@ -108,13 +105,14 @@ class Recipe:
             raise RecipeError(f"seed = {seed!r}: a whole number is needed")
         data = config.parse(loader.Config, tree.get("data", {}), "data")
         stored = {"size": data.size, **tree.get("prepare", {})}
-        objective = _part("objectives", "flow_matching", tree.get("objective", {}), "objective")
+        objective = part_of("objectives", "flow_matching", tree.get("objective", {}), "objective")
         recipe = cls(
             name=str(tree.get("name", "")),
             seed=seed,
             data=data,
             prepare=config.parse(prepare.Config, stored, "prepare"),
-            model=_part("models", "dit", tree.get("model", {}), "model"),
+            tokenizer=_tokenizer(tree.get("tokenizer")),
+            model=part_of("models", "dit", tree.get("model", {}), "model"),
             objective=objective,
             training=config.parse(loop.Config, tree.get("training", {}), "training"),
             sampling=config.parse(_sampling_of(objective), tree.get("sampling", {}), "sampling"),
@@ -149,12 +147,14 @@ class Recipe:
 
     def train(self, out: str | Path) -> Run:
         """Trains, or goes on training, in the run folder `out`."""
+        from .assembly import assemble
+
         run = assemble(self, Path(out))
         run.train()
         return run
 
     def _check(self) -> None:
-        budget = {n: getattr(self.training, n) for n in ("steps", "minutes", "epochs")}
+        budget = {n: getattr(self.training, n) for n in BUDGETS}
         given = {name: value for name, value in budget.items() if value is not None}
         if len(given) != 1:
             told = (
@@ -177,18 +177,68 @@ class Recipe:
                 )
         if self.data.frames < 3:
             raise RecipeError(f"data.frames = {self.data.frames}: motion is judged over 3 or more")
-        patch = getattr(self.model.config, "patch", (1, 1, 1))
         sides = {
             "data.frames": self.data.frames,
             "height of data.size": self.data.size[0],
             "width of data.size": self.data.size[1],
         }
-        for (name, side), step in zip(sides.items(), patch, strict=True):
+        for (name, side), step in zip(sides.items(), self.multiple, strict=True):
             if side < step or side % step:
+                whose = "model.patch's" if self.tokenizer is None else "the tokenizer's"
                 raise RecipeError(
-                    f"{name} = {side} is not a multiple of model.patch's {step}",
+                    f"{name} = {side} is not a multiple of {whose} {step}",
                     "change one of the two",
                 )
+
+    @property
+    def multiple(self) -> tuple[int, int, int]:
+        """Frames, rows and columns that clips are multiples of."""
+        patch = getattr(self.model.config, "patch", (1, 1, 1))
+        stride = (1, 1, 1) if self.tokenizer is None else self.tokenizer.stride
+        return patch[0] * stride[0], patch[1] * stride[1], patch[2] * stride[2]
+
+    def first_stage(self) -> Recipe:
+        """The recipe of the tokenizer that is trained first, with its share of the budget."""
+        assert self.tokenizer is not None
+        inner = Recipe.load(self.tokenizer.recipe, self.tokenizer.set)
+        training = inner.training.with_values(
+            **self._budget(self.tokenizer.share), previews=0, measures=0,
+            precision=self.training.precision, threads=self.training.threads,
+        )  # fmt: skip
+        return replace(inner, seed=self.seed, data=self.data, training=training)
+
+    def second_stage(self) -> loop.Config:
+        """How the model itself is trained: with what the tokenizer leaves of the budget."""
+        if self.tokenizer is None or not self.tokenizer.recipe:
+            return self.training
+        return self.training.with_values(**self._budget(1 - self.tokenizer.share))
+
+    def _budget(self, share: float) -> dict[str, float | None]:
+        """A share of the budget, as settings of training."""
+        whole = {name: getattr(self.training, name) for name in BUDGETS}
+        part = {n: None if v is None else v * share for n, v in whole.items()}
+        if part["steps"] is not None:
+            part["steps"] = max(1, round(part["steps"]))
+        return part
+
+
+def _tokenizer(given: Any) -> Tokenizer | None:
+    if given is None:
+        return None
+    values = {"run": given} if isinstance(given, str) else given
+    if not isinstance(values, dict):
+        raise RecipeError(
+            f"tokenizer = {given!r}: a run's folder, or a section of settings", "see recipes/README"
+        )
+    made = config.parse(Tokenizer, values, "tokenizer")
+    if bool(made.recipe) == bool(made.run):
+        raise RecipeError(
+            f"tokenizer.recipe = {made.recipe!r} and tokenizer.run = {made.run!r}: one is needed",
+            "name the recipe to train first, or a run that was trained",
+        )
+    if made.run:  # a run must open from any folder
+        made = made.with_values(run=str(Path(made.run).resolve()))
+    return made
 
 
 def _sampling_of(objective: Part) -> type[config.Section]:
@@ -200,184 +250,6 @@ def _sampling_of(objective: Part) -> type[config.Section]:
 def shipped() -> list[str]:
     """Names of the recipes that ship."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def kinds(folder: str) -> list[str]:
-    """Names of the kinds in a folder of the package: those of its files that have a `build`."""
-    return sorted(p.stem for p in (HERE / folder).glob("*.py") if "\ndef build(" in p.read_text())
-
-
-def load_kind(folder: str, kind: str) -> ModuleType:
-    """The file of a kind: `dit`, or `./mine.py` for a user's own.
-
-    Raises:
-        RecipeError: there is none, or a user's file lacks `Config` or `build`.
-    """
-    if kind.endswith(".py"):
-        path = Path(kind)
-        spec = importlib.util.spec_from_file_location(f"muybridge_own_{path.stem}", path)
-        if not path.is_file() or spec is None or spec.loader is None:
-            raise RecipeError(
-                f"kind {kind!r} is not a file", "the path is taken from where you are"
-            )
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        missing = [name for name in ("Config", "build") if not hasattr(module, name)]
-        if missing:
-            raise RecipeError(
-                f"{kind} does not define {' and '.join(missing)}", "see CONTRIBUTING.md"
-            )
-        return module
-    known = kinds(folder)
-    if kind not in known:
-        close = nearest(kind, known)
-        hint = (
-            f"did you mean {close}?" if close else f"known: {', '.join(known)}, or a path ./mine.py"
-        )
-        raise RecipeError(f"kind {kind!r} is not in {folder}", hint)
-    return importlib.import_module(f"muybridge.{folder}.{kind}")
-
-
-def _part(folder: str, default: str, values: Mapping[str, Any], where: str) -> Part:
-    values = dict(values)
-    kind = str(values.pop("kind", default))
-    if kind.endswith(".py"):  # a run must open from any folder
-        kind = str(Path(kind).resolve())
-    module = load_kind(folder, kind)
-    size = values.pop("size", None)
-    if size is not None:
-        sizes: dict[str, dict[str, Any]] = getattr(module, "SIZES", {})
-        if size not in sizes:
-            raise RecipeError(
-                f"{where}.size = {size!r} is not a size of {kind}", f"sizes: {', '.join(sizes)}"
-            )
-        values = {**sizes[size], **values}
-    return Part(folder, kind, config.parse(module.Config, values, where))
-
-
-def assemble(recipe: Recipe, out: Path) -> Run:
-    """Settles what the recipe leaves open, and makes the run folder or finds it as it was left.
-
-    Raises:
-        RunError: the folder holds another run, or something that is no run.
-        MuybridgeError: the dataset does not fit the recipe.
-    """
-    from .run import Run
-
-    distributed.start()
-    if distributed.rank() == 0:
-        settled = settle(recipe, _previous(out))  # errors come before anything is made
-        with files.locked(out, "run"):
-            old = _previous(out)
-            if old is None:
-                write_new(settled, out)
-            elif settled != old:
-                _same_run(old, settled, out)
-                write(settled, out)
-    distributed.wait()
-    return Run.open(out)
-
-
-def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
-    """Fills in what a recipe leaves to the machine and the data; what `old` settled stays."""
-    if not recipe.data.folder:
-        raise RecipeError(
-            "data.folder is not set", "give --data DATASET, as muybridge prepare made it"
-        )
-    dataset = Dataset.open(recipe.data.folder)
-    if old is not None and old.data.digest != dataset.facts["digest"]:
-        raise RunError(
-            f"dataset {dataset.folder} is not the one this run began with (digest "
-            f"{dataset.facts['digest'][:12]}, not {old.data.digest[:12]})",
-            "give the old dataset, or another --out for a new run",
-        )
-    for split in splits.NAMES:
-        loader.Loader(dataset, split, recipe.data)
-    training = recipe.training
-    if training.precision == "auto":
-        chosen = old.training.precision if old else device.examine().precision
-        training = training.with_values(precision=chosen)
-    if training.threads == 0:
-        training = training.with_values(threads=old.training.threads if old else device.cores())
-    recipe = replace(
-        recipe, training=training, data=recipe.data.with_values(digest=dataset.facts["digest"])
-    )
-    words = getattr(recipe.model.config, "text", None)
-    if words is not None:
-        words = _settle_text(words, _captions(dataset))
-    return with_model(recipe, labels=len(dataset.labels), text=words)
-
-
-def _settle_text(settings: text_module.Config, captions: list[str]) -> text_module.Config | None:
-    if not captions:
-        return None
-    from tokenizers import Tokenizer
-
-    size = settings.vocabulary or _VOCABULARY
-    tokenizer = Tokenizer.from_str(text_module.learn_vocabulary(captions, size))
-    longest = max(len(one.ids) for one in tokenizer.encode_batch(captions))
-    return settings.with_values(
-        vocabulary=size, length=settings.length or min(longest, _LONGEST_CAPTION)
-    )
-
-
-def _captions(dataset: Dataset) -> list[str]:
-    return sorted({clip.caption for clip in dataset.of("train")} - {""})
-
-
-def write_new(recipe: Recipe, out: Path) -> None:
-    """Makes a run folder: the settled recipe last, since it is what makes it a run."""
-    dataset = Dataset.open(recipe.data.folder)
-    captions = _captions(dataset)
-    pairs = sorted({(clip.caption, clip.label) for clip in dataset.of("train")})
-    files.write_json(
-        out / "conditions.json",
-        {
-            "format": FORMAT,
-            "labels": dataset.labels,
-            "captioned": bool(captions),
-            "known": [{"text": caption, "label": label} for caption, label in pairs],
-            "mean": dataset.facts["mean"],
-            "std": dataset.facts["std"],
-        },
-    )
-    words = getattr(recipe.model.config, "text", None)
-    if words is not None:
-        files.write_text(
-            out / "vocabulary.json", text_module.learn_vocabulary(captions, words.vocabulary)
-        )
-    write(recipe, out)
-
-
-def write(recipe: Recipe, out: Path) -> None:
-    """Writes `recipe.yaml`."""
-    import yaml
-
-    text = yaml.safe_dump(recipe.tree(), sort_keys=False, default_flow_style=None)
-    files.write_text(out / "recipe.yaml", text)
-
-
-def _previous(out: Path) -> Recipe | None:
-    if (out / "recipe.yaml").is_file():
-        return Recipe.from_tree(config.read_yaml(out / "recipe.yaml", "recipe"))
-    # Written before the recipe: all that a process killed in `write_new` can have left.
-    begun = {"conditions.json", "vocabulary.json"}
-    if out.is_file():
-        raise RunError(f"--out {out} is a file, not a run", "give a new folder")
-    if out.exists() and any(p.name not in begun and p.name[0] != "." for p in out.iterdir()):
-        raise RunError(f"--out {out} exists and is not a run", "give a new folder")
-    return None
-
-
-def _same_run(old: Recipe, new: Recipe, out: Path) -> None:
-    there = config.differences(old.tree(), new.tree())
-    real = [line for line in there if not line.startswith(FREE)]
-    if real:
-        raise RunError(
-            f"--out {out} holds a run with other settings: {'; '.join(real)}",
-            "give another --out for a new run, or the old settings to go on with this one",
-        )
 
 
 def with_model(recipe: Recipe, **values: Any) -> Recipe:

@@ -69,10 +69,14 @@ class Run:
         mean, std = self.conditions["mean"], self.conditions["std"]
         if self.recipe.data.normalise == "range":
             mean, std = [0.0] * 3, [1.0] * 3
+        tokenizer = None
+        if self.recipe.tokenizer is not None:
+            from .stages import loaded
+
+            tokenizer, mean, std = loaded(self)
         part = self.recipe.objective
-        made: Objective = part.module.build(
-            part.config, Parts(network, encoder, mean, std, self.recipe.sampling)
-        )
+        parts = Parts(network, encoder, mean, std, self.recipe.sampling, tokenizer)
+        made: Objective = part.module.build(part.config, parts)
         return made
 
     def train(self) -> checkpoints.Position:
@@ -80,7 +84,10 @@ class Run:
         torch.set_num_threads(self.recipe.training.threads)
         dataset = Dataset.open(self.recipe.data.folder)
         check_dataset(dataset, self.recipe)
+        from .stages import first
+
         with self._lock():
+            first(self, dataset)
             objective = self.objective()
             # Weights, their average and two moments, in each checkpoint kept and one on its way.
             size = 16 * sum(p.numel() for p in objective.parameters())
@@ -89,7 +96,7 @@ class Run:
                 self._write_environment(dataset, objective)
             return loop.train(
                 objective,
-                self.recipe.training,
+                self.recipe.second_stage(),
                 self.folder,
                 device.pick(),
                 self._hooks(objective, dataset),
@@ -242,7 +249,7 @@ class Run:
                     f"leave --{name} out",
                 )
         data = self.recipe.data
-        span = getattr(self.recipe.model.config, "patch", (1,))[0]
+        span = self.recipe.multiple[0]
         frames = data.frames if seconds is None else round(seconds * data.fps / span) * span
         if frames < 1:
             raise MuybridgeError(

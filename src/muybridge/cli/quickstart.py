@@ -97,9 +97,10 @@ def _dataset(footage: Path, folder: Path) -> Dataset:
 
 def _train(out: Path, dataset: Dataset, minutes: float, seed: int) -> Run:
     """Trains what this machine can train well in the time."""
+    from ..assembly import assemble
     from ..core import device
     from ..core.progress import say
-    from ..recipe import Recipe, assemble
+    from ..recipe import Recipe
 
     machine = device.examine(out)
     name, changes = "flow-small", [f"seed={seed}", *SCORES]

@@ -26,8 +26,9 @@ def train(
     changes: Set = [],  # noqa: B006
 ) -> None:
     """Train a model. To go on after a stop, run the same command again; a larger budget extends."""
+    from ..assembly import assemble
     from ..core.progress import say
-    from ..recipe import Recipe, assemble
+    from ..recipe import Recipe
 
     folder = json.dumps(str(data), ensure_ascii=False)  # YAML too, whatever signs are in it
     given = [f"data.folder={folder}", *budget(minutes, steps, epochs)]

@@ -30,6 +30,8 @@ class Batch:
         index: places of the clips in training's endless row of them, int64 (batch,), or None.
         known: where `known_mask` is 1, what is given of a clip, float32 as `clips`, or None.
         known_mask: float32 (batch, time, 1, height, width).
+        latents: what a tokenizer made of the clips, float32 (batch, t, channels, h, w), where that
+            is kept; or None.
     """
 
     clips: Tensor
@@ -43,6 +45,7 @@ class Batch:
     index: Tensor | None = None
     known: Tensor | None = None
     known_mask: Tensor | None = None
+    latents: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)

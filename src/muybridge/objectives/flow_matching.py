@@ -9,6 +9,7 @@ Denoising Generative Models Denoise").
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from ..sampling import guidance, integrators
 from . import conditions
 from .base import Loss, Objective, Parts, SampleRequest
 from .conditions import Conditions
+from .latents import Latents
 
 
 class Config(Section):
@@ -65,13 +67,17 @@ class FlowMatching(Objective):
         for name, values in {"mean": parts.mean, "std": parts.std}.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
 
+        self.latents = Latents(parts.tokenizer) if parts.tokenizer is not None else None
+
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """The frames that are real."""
-        return {"velocity": batch.frame_weight.sum(1)}
+        """The frames that are real; of latents, each counts as the mean of its frames."""
+        frames = batch.frame_weight
+        return {"velocity": (self.latents.over_time(frames) if self.latents else frames).sum(1)}
 
     def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
         """Squared error of the velocity at a random share of noise a clip, conditions dropped at
         random."""
+        batch = self._encoded(batch)
         # Evenly over any few clips: less chance in a step.
         drawn = (
             chance.uniform(batch.seeds, "noise level")
@@ -85,7 +91,8 @@ class FlowMatching(Objective):
         )
 
     def loss_at(self, batch: Batch, level: Tensor) -> Loss:
-        """The same at given shares of noise (batch,), conditions as they are."""
+        """The same at given shares of noise (batch,), conditions as they are, of clips or latents
+        that are already encoded."""
         clean = torch.addcmul(-self.mean / self.std, batch.clips, 1 / self.std)
         noise = chance.normal(batch.seeds, clean.shape[1:], "noise")
         noisy = torch.lerp(clean, noise, level.view(-1, 1, 1, 1, 1))
@@ -102,9 +109,10 @@ class FlowMatching(Objective):
         levels = torch.sigmoid(
             self.config.time_mean + self.config.time_std * torch.special.ndtri(quantiles)
         )
+        weights = self.weights(batch, "generator")["velocity"]
+        batch = self._encoded(batch)
         turn = torch.arange(len(batch), device=self.mean.device) % _QUANTILES
         sums = self.loss_at(batch, levels[turn]).sums["velocity"]
-        weights = self.weights(batch, "generator")["velocity"]
         by_time = {
             f"{float(level):.2f}": float(sums[turn == i].sum() / weights[turn == i].sum())
             for i, level in enumerate(levels)
@@ -113,8 +121,16 @@ class FlowMatching(Objective):
         return float(sums.sum() / weights.sum()), {"by_time": by_time}
 
     def sample(self, request: SampleRequest) -> Tensor:
-        """Integrates from noise; both branches of guidance go through the network as one batch."""
-        shape = (request.times.shape[1], 3, *request.size)
+        """Integrates from noise; latents are decoded."""
+        frames = request.times.shape[1]
+        if self.latents is None:
+            return self.drawn(request, (frames, 3, *request.size)).clamp(-1, 1)
+        within = replace(request, times=self.latents.over_time(request.times))
+        return self.latents.decoded(self.drawn(within, self.latents.shape(frames, request.size)))
+
+    def drawn(self, request: SampleRequest, shape: tuple[int, ...]) -> Tensor:
+        """What the flow makes of noise of `shape` (time, channel, height, width) a clip; both
+        branches of guidance go through the network as one batch."""
         told = self._read(request)
         scale = self.sampling.guidance if request.guidance is None else request.guidance
         guided = scale != 1 and told.any
@@ -134,7 +150,10 @@ class FlowMatching(Objective):
         start = chance.normal(request.seeds, shape, "sample")
         moments = integrators.grid(request.steps or self.sampling.steps, self.sampling.shift)
         made = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
-        return (made * self.std + self.mean).clamp(-1, 1)
+        return made * self.std + self.mean
+
+    def _encoded(self, batch: Batch) -> Batch:
+        return self.latents.encoded(batch) if self.latents else batch
 
     @property
     def _unsaid(self) -> int:

@@ -72,7 +72,7 @@ def _motion(made: Tensor, real: Tensor) -> Tensor:
     off = (real[:, 1:].flatten(0, 1) - before).square().sum(1, keepdim=True)
     seen = torch.exp(-_TRUST * off)
     change = made[:, 1:].flatten(0, 1) - warped(made[:, :-1].flatten(0, 1), flows.flatten(0, 1))
-    each = (seen * change.abs()).mean((1, 2, 3)).unflatten(0, flows.shape[:2])
+    each = (seen * change.abs()).mean((1, 2, 3)).view(flows.shape[:2])
     return F.pad(each, (1, 0))
 
 
@@ -83,12 +83,12 @@ def optical_flow(clips: Tensor) -> Tensor:
     import cv2
 
     grey = ((clips.detach().float().mean(2) + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     batch, time, height, width = grey.shape
     flows = np.zeros((batch, time - 1, height, width, 2), np.float32)
     for clip, found in zip(grey, flows, strict=True):
         for place in range(time - 1):
-            found[place] = search.calc(clip[place + 1], clip[place], None)
+            search.calc(clip[place + 1], clip[place], found[place])
     return torch.from_numpy(flows).movedim(-1, 2).to(clips.device)
 
 

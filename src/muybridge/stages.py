@@ -1,0 +1,89 @@
+"""Two stages: a tokenizer that is trained first, or taken from another run, and kept in the run.
+
+`RUN/tokenizer` is a run folder of its own; a model over its latents never changes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .assembly import assemble
+from .core import device, distributed, files
+from .core.errors import RunError
+from .core.progress import say, track
+from .data.store import Dataset
+from .recipe import BUDGETS
+from .run import Run
+from .training import checkpoint as checkpoints
+
+_CLIPS, _CHUNK = 256, 16
+
+
+def first(run: Run, dataset: Dataset) -> None:
+    """Trains or copies the tokenizer, and measures what its latents are standardised by; what is
+    done is not done again."""
+    place, source = run.folder / "tokenizer", run.recipe.tokenizer
+    if source is None or (place / "latents.json").exists():
+        return
+    if source.run:
+        if distributed.rank() == 0:
+            _copy(Path(source.run), place)
+    else:
+        inner = run.recipe.first_stage()
+        budget = next(f"{v:g} {n}" for n in BUDGETS if (v := getattr(inner.training, n)))
+        say(f"first its tokenizer, {source.recipe}: {budget}")
+        assemble(inner, place).train()
+    distributed.wait()
+    if distributed.rank() == 0:
+        _measure(run, Run.open(place), dataset)
+    distributed.wait()
+
+
+def loaded(run: Run) -> tuple[nn.Module, list[float], list[float]]:
+    """A run's tokenizer, with the mean and deviation of each channel of its latents.
+
+    Raises:
+        RunError: it is not trained yet.
+    """
+    place = run.folder / "tokenizer"
+    if not (place / "latents.json").exists():
+        raise RunError(
+            f"{run.folder} has no tokenizer yet: {place} is not trained to its end",
+            "to go on training, run the same command again",
+        )
+    facts = files.read_json(place / "latents.json")
+    return _network(Run.open(place)), facts["mean"], facts["std"]
+
+
+def _network(run: Run) -> nn.Module:
+    network = run.trained()[0].generator.get_submodule("network")
+    return network.eval().requires_grad_(False)
+
+
+def _copy(source: Path, place: Path) -> None:
+    """What a run needs to be opened: its settings, and the weights of its last checkpoint."""
+    last = checkpoints.find(source, "last")
+    with files.atomic(place) as folder:
+        (folder / "checkpoints").mkdir(parents=True)
+        for name in ("recipe.yaml", "conditions.json", "vocabulary.json"):
+            if (source / name).exists():
+                shutil.copyfile(source / name, folder / name)
+        shutil.copytree(last, folder / "checkpoints" / last.name)
+
+
+def _measure(run: Run, tokenizer: Run, dataset: Dataset) -> None:
+    """Writes the mean and deviation of each channel of the latents of training clips."""
+    network, train = _network(tokenizer), run.loader(dataset, "train")
+    count, found = min(_CLIPS, 4 * len(train.clips)), []
+    for begin in track(range(0, count, _CHUNK), "latents"):
+        clips = train.fixed(count, begin, min(begin + _CHUNK, count)).clips
+        with torch.no_grad(), tokenizer.autocast():
+            made = network.encode(clips.to(device.pick()))  # type: ignore[operator]
+        found.append(made.double().cpu().transpose(1, 2).flatten(2))
+    each = torch.cat(found).transpose(0, 1).flatten(1)
+    facts = {"mean": each.mean(1).tolist(), "std": each.std(1).clamp(min=1e-6).tolist()}
+    files.write_json(tokenizer.folder / "latents.json", {"format": 1, **facts})
