@@ -24,7 +24,7 @@ PARTS = {
     "training", "evaluation", "reward", "report",
 }  # fmt: skip
 COMPOSED = PARTS | {
-    "kinds", "recipe", "assembly", "stages", "run", "samples", "judge", "watch",
+    "kinds", "recipe", "assembly", "stages", "latent_cache", "run", "samples", "judge", "watch",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipe": COMPOSED,
     "assembly": COMPOSED,
     "stages": COMPOSED,
+    "latent_cache": COMPOSED,
     "run": COMPOSED,
     "samples": COMPOSED,
     "judge": COMPOSED,

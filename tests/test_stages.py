@@ -132,3 +132,39 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
         recipe(dataset, *changes).train(tmp_path / "run")
     assert message in f"{caught.value} {caught.value.hint}"
     assert not (tmp_path / "run").exists()
+
+
+def test_latents_of_training_clips_are_kept_beside_the_dataset_and_taken_from_there(
+    run: mb.Run, dataset: Path
+) -> None:
+    objective = run.objective()
+    train = run.loader(mb.Dataset.open(dataset), "train")
+    batch = train.batch(0, 8)
+    filled = stages.cached(run, train, objective)
+    first = filled(batch)
+    assert first.latents is not None
+    with torch.no_grad():
+        want = stages.loaded(run)[0].encode(batch.clips)  # type: ignore[operator]
+    torch.testing.assert_close(first.latents, want, atol=2e-3, rtol=2e-3)
+    (folder,) = (dataset / "latents").iterdir()
+    kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    again = stages.cached(run, train, objective)(batch)
+    assert torch.equal(first.latents, again.latents)  # type: ignore[arg-type]
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == kept
+    loss = {
+        k: objective.loss(b, "generator", 0.5) for k, b in {"kept": first, "not": batch}.items()
+    }
+    kept_loss, own = (loss[k].sums["velocity"] for k in ("kept", "not"))  # type: ignore[union-attr]
+    torch.testing.assert_close(kept_loss, own, rtol=0.02, atol=0.02)
+
+
+def test_latents_of_another_tokenizer_are_others(run: mb.Run, dataset: Path) -> None:
+    from muybridge.latent_cache import LatentCache
+
+    train = run.loader(mb.Dataset.open(dataset), "train")
+    folders = {
+        LatentCache(one, key, lambda clips: clips, run.folder).folder
+        for key in ("a", "b")
+        for one in (train, run.loader(mb.Dataset.open(dataset), "train"))
+    }
+    assert len(folders) == 2

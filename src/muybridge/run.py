@@ -114,14 +114,20 @@ class Run:
         return Loader(dataset, split, self.recipe.data, chance.mix(self.recipe.seed, split))
 
     def _hooks(self, objective: Objective, dataset: Dataset) -> loop.Hooks:
+        from .stages import cached
+
         train, held_out = self.loader(dataset, "train"), self.loader(dataset, "validation")
         count, where = self.recipe.evaluation.held_out, device.pick()
         fixed = {"loss": held_out.fixed(count), "train_loss": train.fixed(count)}
         shown = held_out.fixed(8)
 
+        filled = cached(self, train, objective)
+
         def batches(step: int) -> Generator[Batch]:
             size = self.recipe.training.batch
-            return train.iterate(step, size, distributed.rank(), distributed.world())
+            drawn = train.iterate(step, size, distributed.rank(), distributed.world())
+            with contextlib.closing(drawn):
+                yield from map(filled, drawn)
 
         def validate() -> dict[str, Any]:
             with torch.no_grad(), self.autocast():

@@ -6,16 +6,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .assembly import assemble
 from .core import device, distributed, files
+from .core.clips import Batch
 from .core.errors import RunError
 from .core.progress import say, track
+from .data.augment import Config as Augment
+from .data.loader import Loader
 from .data.store import Dataset
+from .latent_cache import LatentCache
+from .objectives.base import Objective
+from .objectives.latents import Latents
 from .recipe import BUDGETS
 from .run import Run
 from .training import checkpoint as checkpoints
@@ -57,6 +64,23 @@ def loaded(run: Run) -> tuple[nn.Module, list[float], list[float]]:
         )
     facts = files.read_json(place / "latents.json")
     return _network(Run.open(place)), facts["mean"], facts["std"]
+
+
+def cached(run: Run, train: Loader, objective: Objective) -> Callable[[Batch], Batch]:
+    """Gives training batches their latents from the cache beside the dataset, where the model is
+    of latents and its clips are not varied."""
+    latents: Latents | None = getattr(objective, "latents", None)
+    if latents is None or run.recipe.data.augment != Augment():
+        return lambda batch: batch
+    inner = Run.open(run.folder / "tokenizer")
+    state = files.read_json(checkpoints.find(inner.folder, "last") / "state.json")
+
+    def encode(clips: Tensor) -> Tensor:
+        with torch.no_grad(), inner.autocast():
+            return latents.tokenizer.encode(clips.to(device.pick())).float()
+
+    key = files.digest_of(state["sha256"]["average"], inner.recipe.training.precision)
+    return LatentCache(train, key, encode, inner.folder).filled
 
 
 def _network(run: Run) -> nn.Module:

@@ -203,6 +203,21 @@ class Loader:
             cuts.append(replace(cut, seed=chance.mix(self.seed, "fixed", index)))
         return cuts
 
+    def all_windows(self, clip: str) -> list[Cut]:
+        """Every cut that training may make of the stored clip of this name, as it is stored."""
+        stored = self._by_name[clip]
+        starts = self._starts(stored, self.offsets)
+        told = _said(stored)
+        return [Cut(stored, int(start) + self.offsets, 0, AS_IT_IS, told) for start in starts]
+
+    def read(self, cuts: Sequence[Cut]) -> Batch:
+        """The clips that are cut so."""
+        return self._collate(list(cuts))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Clip]:
+        return {clip.name: clip for clip in self.clips}
+
     def _turn(self, step: int, size: int) -> tuple[int, int]:
         """Which of `by_size` a step has, and how many batches of that size came before it."""
         counts = [len(clips) for clips in self.by_size]
