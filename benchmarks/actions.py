@@ -18,8 +18,8 @@ from common import SHARED, report
 from torch import Tensor
 
 import muybridge as mb
-from muybridge.core import video
 from muybridge.assembly import assemble
+from muybridge.core import video
 
 PER_ACTION = 16
 

@@ -27,11 +27,11 @@ from prototype import Trainer
 from torch import Tensor
 
 import muybridge as mb
+from muybridge.assembly import assemble
 from muybridge.core import files, video
 from muybridge.data import loader
 from muybridge.evaluation import clip_sets, scoring, suite, tools
 from muybridge.evaluation.measured import Measured
-from muybridge.assembly import assemble
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),

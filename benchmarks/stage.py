@@ -16,11 +16,11 @@ from common import report
 from torch import Tensor
 
 import muybridge as mb
+from muybridge.assembly import assemble
 from muybridge.core import video
 from muybridge.data import stage
 from muybridge.evaluation.intervals import wilson
 from muybridge.evaluation.tracker import KEYS, following
-from muybridge.assembly import assemble
 
 
 def asked(held_out: bool, count: int) -> list[tuple[dict[str, str], str]]:
