@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from ..core.config import Count, Section
 from . import dit, fsq
 from . import text as text_module
-from .patches import from_patches, to_patches
 
 
 class Prior(Section):
@@ -188,10 +187,13 @@ class VAE(nn.Module):
         return standard * self.log_scale.exp() + self.middle
 
 
-def _through(layers: nn.ModuleList, x: Tensor, memory: Memory | None) -> Tensor:
+def _through(layers: nn.ModuleList, clips: Tensor, memory: Memory | None) -> Tensor:
+    """Within, the channels of a place lie together (batch, t, h, w, channels), which convolutions
+    and norms on a CPU are fastest with."""
+    x = clips.permute(0, 1, 3, 4, 2)
     for layer in layers:
         x = layer(x, memory)
-    return x
+    return x.permute(0, 1, 4, 2, 3)
 
 
 def _blocks(width: int, depth: int) -> list[nn.Module]:
@@ -204,13 +206,14 @@ class Fold(nn.Module):
     def __init__(self, inputs: int, outputs: int, patch: tuple[int, int, int]) -> None:
         super().__init__()
         self.patch = patch
-        self.mix = nn.Conv2d(inputs * math.prod(patch), outputs, 1)
+        self.mix = nn.Linear(inputs * math.prod(patch), outputs)
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, time, inputs, height, width) to (batch, t, outputs, h, w)."""
-        (a, b, c), (batch, time, _, height, width) = self.patch, x.shape
-        grid = (batch, time // a, height // b, width // c, -1)
-        return _each_frame(self.mix, to_patches(x, self.patch).view(grid).permute(0, 1, 4, 2, 3))
+        """(batch, time, height, width, inputs) to (batch, t, h, w, outputs)."""
+        (p, q, r), (batch, time, height, width, inputs) = self.patch, x.shape
+        x = x.reshape(batch, time // p, p, height // q, q, width // r, r, inputs)
+        made: Tensor = self.mix(x.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4))
+        return made
 
 
 class Unfold(nn.Module):
@@ -218,16 +221,15 @@ class Unfold(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, patch: tuple[int, int, int]) -> None:
         super().__init__()
-        self.patch, self.outputs = patch, outputs
+        self.patch = patch
         self.norm = Norm(inputs)
         self.mix = nn.Conv2d(inputs, outputs * math.prod(patch), 3, padding=1)
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, t, inputs, h, w) to (batch, time, outputs, height, width)."""
-        made = _each_frame(self.mix, F.silu(self.norm(x)))
-        batch, t, n, h, w = made.shape
-        tokens = made.permute(0, 1, 3, 4, 2).reshape(batch, -1, n)
-        return from_patches(tokens, (t, h, w), self.patch, self.outputs)
+        """(batch, t, h, w, inputs) to (batch, time, height, width, outputs)."""
+        (p, q, r), (batch, t, h, w, _) = self.patch, x.shape
+        x = _each_frame(self.mix, F.silu(self.norm(x))).view(batch, t, h, w, p, q, r, -1)
+        return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, t * p, h * q, w * r, -1)
 
 
 class Ends(nn.Module):
@@ -236,11 +238,12 @@ class Ends(nn.Module):
     def __init__(self, inputs: int, outputs: int, normed: bool = True) -> None:
         super().__init__()
         self.norm = Norm(inputs) if normed else nn.Identity()
-        self.mix = nn.Conv2d(inputs, outputs, 1)
+        self.mix = nn.Linear(inputs, outputs)
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, t, inputs, h, w) to (batch, t, outputs, h, w)."""
-        return _each_frame(self.mix, self.norm(x))
+        """(batch, t, h, w, inputs) to (batch, t, h, w, outputs)."""
+        made: Tensor = self.mix(self.norm(x))
+        return made
 
 
 class Block(nn.Module):
@@ -248,7 +251,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = Norm(width), Norm(width)
+        self.norm = Norm(width)
         self.space = nn.Conv2d(width, width, 3, padding=1)
         self.time = nn.Conv2d(width, width, (3, 1))
         nn.init.zeros_(self.time.weight)
@@ -256,39 +259,36 @@ class Block(nn.Module):
         nn.init.zeros_(self.time.bias)
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, t, width, h, w) to the same."""
-        change = _each_frame(self.space, F.silu(self.norm1(x)))
-        return x + self._over_time(F.silu(self.norm2(change)), memory)
+        """(batch, t, h, w, width) to the same."""
+        return x + self._over_time(F.silu(_each_frame(self.space, self.norm(x))), memory)
 
     def _over_time(self, x: Tensor, memory: Memory | None) -> Tensor:
         """A convolution over a frame and the two before it; before the first there is nothing."""
-        batch, t, width, h, w = x.shape
+        batch, t, h, w, width = x.shape
         past = None if memory is None else memory.past.get(self)
         if past is None:
-            past = x.new_zeros(batch, 2, width, h, w)
+            past = x.new_zeros(batch, 2, h, w, width)
         x = torch.cat([past.to(x.dtype), x], 1)
         if memory is not None:
             memory.past[self] = x[:, -2:]
-        lines = x.permute(0, 2, 1, 3, 4).reshape(batch, width, t + 2, h * w)
-        made: Tensor = self.time(lines.contiguous(memory_format=torch.channels_last))
-        return made.view(batch, width, t, h, w).permute(0, 2, 1, 3, 4)
+        lines = x.view(batch, t + 2, h * w, width).permute(0, 3, 1, 2)
+        made: Tensor = self.time(lines)
+        return made.permute(0, 2, 3, 1).reshape(batch, t, h, w, width)
 
 
-class Norm(nn.Module):
-    """Scales the channels of each place by their root mean square (Zhang and Sennrich 2019): no
-    place depends on another's brightness, as tiles and pieces need."""
+class Norm(nn.LayerNorm):
+    """Over the channels of each place alone: none depends on another's brightness, as tiles and
+    pieces need."""
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(width, 1, 1))
+        super().__init__(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, t, width, h, w) to the same."""
-        size = x.float().square().mean(2, keepdim=True).add(1e-6).rsqrt()
-        return x * size.to(x.dtype) * self.scale.to(x.dtype)
+        """(..., width) to the same, in the precision that layers compute in."""
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
-def _each_frame(layer: nn.Module, x: Tensor) -> Tensor:
-    flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    made: Tensor = layer(flat)
-    return made.view(*x.shape[:2], *made.shape[1:])
+def _each_frame(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution in space of (batch, t, h, w, inputs)."""
+    made: Tensor = layer(x.flatten(0, 1).permute(0, 3, 1, 2))
+    return made.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
