@@ -24,7 +24,7 @@ PARTS = {
     "training", "evaluation", "reward", "report",
 }  # fmt: skip
 COMPOSED = PARTS | {
-    "kinds", "recipe", "assembly", "stages", "latent_cache", "run", "samples", "judge", "watch",
+    "kinds", "recipe", "assembly", "stages", "latent_cache", "compare", "run", "samples", "judge", "watch",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly": COMPOSED,
     "stages": COMPOSED,
     "latent_cache": COMPOSED,
+    "compare": COMPOSED,
     "run": COMPOSED,
     "samples": COMPOSED,
     "judge": COMPOSED,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 VERBS = (
-    "check", "evaluate", "export", "generate", "prepare", "quickstart", "recipes", "report",
-    "stage", "train",
+    "check", "compare", "evaluate", "export", "generate", "prepare", "quickstart", "recipes",
+    "report", "stage", "train",
 )  # fmt: skip
 
 # Each case in a process of its own, forked from one in which torch has been imported already; the

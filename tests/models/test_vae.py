@@ -70,7 +70,7 @@ def test_brightness_elsewhere_changes_nothing_here() -> None:
 def test_the_codec_and_the_rest_share_the_parameters_between_them() -> None:
     made = network(prior={"width": 16, "depth": 1, "heads": 2})
     names = {name.split(".")[0] for name in made.codec()}
-    assert names == {"encoder", "decoder"}
+    assert names == {"encoder", "decoder", "straight"}
     rest = {name.split(".")[0] for name, _ in made.named_parameters()} - names
     assert rest == {"prior", "middle", "log_scale"}
 

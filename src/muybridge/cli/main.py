@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from . import check, evaluate, export, generate, prepare, quickstart, recipes, report, stage, train
+from . import (
+    check,
+    compare,
+    evaluate,
+    export,
+    generate,
+    prepare,
+    quickstart,
+    recipes,
+    report,
+    stage,
+    train,
+)
 
 app = typer.Typer(
     name="muybridge",
@@ -26,6 +38,7 @@ for _verb in (
     generate.generate,
     evaluate.evaluate,
     report.report,
+    compare.compare,
     recipes.recipes,
 ):
     app.command()(_verb)

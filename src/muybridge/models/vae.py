@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..core.config import Count, Section
 from . import dit, fsq
 from . import text as text_module
+from .patches import from_patches, to_patches, waves
 
 
 class Prior(Section):
@@ -75,6 +76,9 @@ SIZES: dict[str, dict[str, Any]] = {
 
 # Bounds of the logarithm of a latent's variance: beyond, nothing but overflow is gained.
 _LOG_VARIANCE = (-20.0, 10.0)
+_FIRST_LOG_VARIANCE = -5.0
+# Brings the slowest wave of a patch of 768 numbers in [-1, 1], some 16 times their mean, to about 1.
+_GAIN = 8.0
 
 
 def build(config: Config) -> VAE:
@@ -109,13 +113,19 @@ class VAE(nn.Module):
         half = (config.patch[0] // 2, config.patch[1] // 2, config.patch[2] // 2)
         fine, coarse = config.widths
         given = self.channels if self.levels else 2 * self.channels
-        self.encoder = nn.ModuleList(
-            [Fold(3, fine, half), *_blocks(fine, config.depth[0]), Fold(fine, coarse, (2, 2, 2))]
+        last, pixels = Ends(coarse, given), Unfold(fine, 3, half)
+        self.encoder = nn.ModuleList([Fold(3, fine, half), *_blocks(fine, config.depth[0])])
+        self.encoder.extend(
+            [Fold(fine, coarse, (2, 2, 2)), *_blocks(coarse, config.depth[1]), last]
         )
-        self.encoder.extend([*_blocks(coarse, config.depth[1]), Ends(coarse, given)])
         self.decoder = nn.ModuleList([Ends(self.channels, coarse, normed=False)])
         self.decoder.extend([*_blocks(coarse, config.depth[1]), Unfold(coarse, fine, (2, 2, 2))])
-        self.decoder.extend([*_blocks(fine, config.depth[0]), Unfold(fine, 3, half)])
+        self.decoder.extend([*_blocks(fine, config.depth[0]), pixels])
+        self.straight = Straight(config.patch, self.channels)
+        for parameter in (*last.mix.parameters(), *pixels.mix.parameters()):
+            nn.init.zeros_(parameter)
+        if self.levels is None:
+            nn.init.constant_(last.mix.bias[self.channels :], _FIRST_LOG_VARIANCE)
         self.middle = nn.Parameter(torch.zeros(self.channels, 1, 1))
         self.log_scale = nn.Parameter(torch.zeros(self.channels, 1, 1))
         self.prior: dit.DiT | None = None
@@ -132,18 +142,19 @@ class VAE(nn.Module):
 
     def codec(self) -> dict[str, nn.Parameter]:
         """The parameters of encoder and decoder, by name."""
-        return {n: p for n, p in self.named_parameters() if n.startswith(("encoder", "decoder"))}
+        own = ("encoder.", "decoder.", "straight.")
+        return {n: p for n, p in self.named_parameters() if n.startswith(own)}
 
     def moments(self, clips: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents, float32 (batch, t, channels, h, w) each.
 
         Of tokens: the numbers before they are rounded, and no variance (zeros).
         """
-        made = _through(self.encoder, clips, memory).float()
+        made, plain = _through(self.encoder, clips, memory).float(), self.straight.encode(clips)
         if self.levels is not None:
-            return made, torch.zeros_like(made)
+            return made + plain, torch.zeros_like(made)
         mean, log_variance = made.chunk(2, 2)
-        return mean, log_variance.clamp(*_LOG_VARIANCE)
+        return mean + plain, log_variance.clamp(*_LOG_VARIANCE)
 
     def encode(self, clips: Tensor, memory: Memory | None = None) -> Tensor:
         """Clips (batch, time, 3, height, width) in [-1, 1] to latents (batch, t, channels, h, w):
@@ -153,7 +164,7 @@ class VAE(nn.Module):
 
     def decode(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
         """Latents to clips, not clamped."""
-        return _through(self.decoder, latents, memory).float()
+        return _through(self.decoder, latents, memory).float() + self.straight.decode(latents)
 
     def tokens(self, clips: Tensor) -> Tensor:
         """Clips to token numbers, int64 (batch, t, h, w)."""
@@ -185,6 +196,33 @@ class VAE(nn.Module):
     def restored(self, standard: Tensor) -> Tensor:
         """The inverse of `standardised`."""
         return standard * self.log_scale.exp() + self.middle
+
+
+class Straight(nn.Module):
+    """The shortest way between a patch and its latents, linear, round the network: at first a
+    patch's slowest waves and back, so that training begins where plain scaling down and up ends
+    (Chen et al. 2025, "Deep Compression Autoencoder", section 3.2, take folded pixels)."""
+
+    def __init__(self, patch: tuple[int, int, int], channels: int) -> None:
+        super().__init__()
+        self.patch = patch
+        slow = waves(patch, 3, channels)
+        slow = F.pad(slow, (0, 0, 0, channels - len(slow)))
+        self.down = nn.Parameter(slow / _GAIN)
+        self.up = nn.Parameter(slow.T.contiguous() * _GAIN)
+
+    def encode(self, clips: Tensor) -> Tensor:
+        """Clips to latents (batch, t, channels, h, w), float32."""
+        (p, q, r), (batch, time, _, height, width) = self.patch, clips.shape
+        made = F.linear(to_patches(clips, self.patch), self.down).float()
+        return made.view(batch, time // p, height // q, width // r, -1).permute(0, 1, 4, 2, 3)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents to clips, float32."""
+        t, h, w = latents.shape[1], latents.shape[3], latents.shape[4]
+        tokens = latents.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        made = F.linear(tokens, self.up).float()
+        return from_patches(made, (t, h, w), self.patch, 3)
 
 
 def _through(layers: nn.ModuleList, clips: Tensor, memory: Memory | None) -> Tensor:

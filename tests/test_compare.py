@@ -1,0 +1,75 @@
+"""Several recipes on the same clips: trained and judged once, failures apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import muybridge as mb
+from muybridge.compare import compare
+from muybridge.core.errors import MuybridgeError
+from muybridge.data.prepare import Config
+
+SMALL = """
+data: {frames: 8, fps: 8, size: [32, 32]}
+model: {kind: dit, width: 32, depth: 1, heads: 2, text: {width: 16}}
+training: {minutes: 1, batch: 4, validations: 0, previews: 0, precision: fp32, threads: 1,
+           tensorboard: false, optimizer: {kind: KIND, learning_rate: RATE}}
+sampling: {steps: 2}
+evaluation: {samples: 4, held_out: 4, shown: 2, metrics: [appearance, time]}
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    mb.make_stage(folder / "footage", 24, size=(32, 32), fps=8)
+    mb.prepare(folder / "footage", folder / "dataset", config=Config(size=(32, 32), fps=8))
+    return folder / "dataset"
+
+
+def recipe(folder: Path, name: str, kind: str = "adamw", rate: float = 1e-3) -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(SMALL.replace("KIND", kind).replace("RATE", f"{rate:g}"))
+    return str(path)
+
+
+def test_each_is_trained_and_judged_once_and_one_that_fails_stops_no_other(
+    dataset: Path, tmp_path: Path
+) -> None:
+    names = [
+        recipe(tmp_path, "first"),
+        recipe(tmp_path, "wild", "sgd", 1e30),
+        recipe(tmp_path, "second", "rmsprop", 1e-4),
+    ]
+    out = tmp_path / "out"
+    found = compare(dataset, names, 0.03, out)
+    assert [run.name for run in found.runs] == ["first", "second"]
+    assert list(found.failed) == ["wild"]
+    assert "is nan" in found.failed["wild"] or "is inf" in found.failed["wild"]
+    assert found.page is not None
+    page = found.page.read_text()
+    assert "first" in page and "second" in page
+    made = [json.loads((run / "scores.json").read_text()) for run in found.runs]
+    digests = {one["scores"][0]["manifest"]["real_digest"] for one in made}
+    assert len(digests) == 1
+
+    before = {run: (run / "scores.json").stat().st_mtime_ns for run in found.runs}
+    again = compare(dataset, names, 0.03, out)
+    assert {run: (run / "scores.json").stat().st_mtime_ns for run in again.runs} == before
+
+
+def test_what_cannot_be_compared_is_refused_before_any_is_trained(
+    dataset: Path, tmp_path: Path
+) -> None:
+    one = recipe(tmp_path, "one")
+    for names, message in (
+        ([], "nothing to be compared"),
+        ([one, one], "one to be compared"),
+        ([one, "flow-smal"], "flow-smal"),
+    ):
+        with pytest.raises(MuybridgeError, match=message):
+            compare(dataset, names, 0.01, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
