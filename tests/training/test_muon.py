@@ -205,3 +205,14 @@ def test_directions_that_gradients_seldom_take_move_as_far_as_others() -> None:
     (step,) = moved(given, optimizer)
     values = torch.linalg.svdvals(step)
     assert float(values.min()) > 0.08 and float(values.max()) < 0.12
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (12, 2, 2, 1), (5, 3, 2, 2, 2)])
+def test_a_kernel_moves_as_the_matrix_of_its_rows(shape: tuple[int, ...]) -> None:
+    kernel = nn.Parameter(draw(*shape))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    kernel.grad = draw(*shape, seed=1)
+    matrix.grad = kernel.grad.flatten(1).clone()
+    (a,) = moved([kernel], Muon([kernel], lr=0.1, weight_decay=0.1))
+    (b,) = moved([matrix], Muon([matrix], lr=0.1, weight_decay=0.1))
+    torch.testing.assert_close(a.flatten(1), b)

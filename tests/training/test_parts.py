@@ -169,3 +169,54 @@ def test_every_mark_of_the_budget_is_passed_once(times: int, strides: list[float
     # A stride can pass several marks at once, but never the same one twice.
     assert count <= int(min(before, 1) * times)
     assert count >= min(1, int(min(before, 1) * times))
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd", "rmsprop"])
+def test_the_other_optimizers_go_where_those_of_torch_go(kind: str) -> None:
+    ours, theirs = modules()
+    config = Config(kind=kind, weight_decay=0.1, momentum=0.8)  # type: ignore[arg-type]
+    optimizer = Optimizer(dict(ours.named_parameters()), config)
+    matrices = [p for p in theirs.parameters() if p.ndim > 1]
+    rest = [p for p in theirs.parameters() if p.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    rate = config.learning_rate
+    reference: torch.optim.Optimizer
+    if kind == "adam":
+        reference = torch.optim.Adam(groups, lr=rate, betas=config.betas)
+    elif kind == "sgd":
+        reference = torch.optim.SGD(groups, lr=rate, momentum=0.8, nesterov=True)
+    else:
+        reference = torch.optim.RMSprop(groups, lr=rate, alpha=config.betas[1])
+    for step in range(3):
+        fill(ours, step)
+        fill(theirs, step)
+        optimizer.step(1.0)
+        reference.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw", "adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_each_goes_on_from_its_state_as_if_it_had_not_stopped(kind: str, momentum: float) -> None:
+    config = Config(kind=kind, momentum=momentum)  # type: ignore[arg-type]
+    whole, parted = modules()
+    first, second = (Optimizer(dict(m.named_parameters()), config) for m in (whole, parted))
+    for step in range(4):
+        if step == 2:
+            kept = {name: value.clone() for name, value in second.state().items()}
+            second = Optimizer(dict(parted.named_parameters()), config)
+            second.restore(kept)
+        for module, optimizer in ((whole, first), (parted, second)):
+            fill(module, step)
+            optimizer.step(0.5)
+    for a, b in zip(whole.parameters(), parted.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_cosine_falls_as_a_half_wave() -> None:
+    config = Config(schedule="cosine", warmup=0.0, decay=0.5)
+    assert [optimizers.schedule(p, config) for p in (0.0, 0.5, 0.75, 1.0)] == pytest.approx(
+        [1, 1, 0.5, 0]
+    )
+    assert optimizers.schedule(0.5 + 0.5 / 3, config) == pytest.approx(0.75)

@@ -10,7 +10,7 @@ time (Tran et al. 2018, "R(2+1)D"): half the work of 3 x 3 x 3 on a CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -77,7 +77,7 @@ SIZES: dict[str, dict[str, Any]] = {
 # Bounds of the logarithm of a latent's variance: beyond, nothing but overflow is gained.
 _LOG_VARIANCE = (-20.0, 10.0)
 _FIRST_LOG_VARIANCE = -5.0
-# Brings the slowest wave of a patch of 768 numbers in [-1, 1], some 16 times their mean, to about 1.
+# Brings the slowest wave of a patch of 768 numbers in [-1, 1], 16 times their mean, to about 1.
 _GAIN = 8.0
 
 
@@ -114,13 +114,15 @@ class VAE(nn.Module):
         fine, coarse = config.widths
         given = self.channels if self.levels else 2 * self.channels
         last, pixels = Ends(coarse, given), Unfold(fine, 3, half)
-        self.encoder = nn.ModuleList([Fold(3, fine, half), *_blocks(fine, config.depth[0])])
-        self.encoder.extend(
-            [Fold(fine, coarse, (2, 2, 2)), *_blocks(coarse, config.depth[1]), last]
-        )
-        self.decoder = nn.ModuleList([Ends(self.channels, coarse, normed=False)])
-        self.decoder.extend([*_blocks(coarse, config.depth[1]), Unfold(coarse, fine, (2, 2, 2))])
-        self.decoder.extend([*_blocks(fine, config.depth[0]), pixels])
+        ahead = [
+            Fold(3, fine, half),
+            *_blocks(fine, config.depth[0]),
+            Fold(fine, coarse, (2, 2, 2)),
+        ]
+        self.encoder = Layers([*ahead, *_blocks(coarse, config.depth[1]), last])
+        back = [Ends(self.channels, coarse, normed=False), *_blocks(coarse, config.depth[1])]
+        more = [Unfold(coarse, fine, (2, 2, 2)), *_blocks(fine, config.depth[0]), pixels]
+        self.decoder = Layers([*back, *more])
         self.straight = Straight(config.patch, self.channels)
         for parameter in (*last.mix.parameters(), *pixels.mix.parameters()):
             nn.init.zeros_(parameter)
@@ -150,7 +152,7 @@ class VAE(nn.Module):
 
         Of tokens: the numbers before they are rounded, and no variance (zeros).
         """
-        made, plain = _through(self.encoder, clips, memory).float(), self.straight.encode(clips)
+        made, plain = self.encoder(clips, memory).float(), self.straight.encode(clips)
         if self.levels is not None:
             return made + plain, torch.zeros_like(made)
         mean, log_variance = made.chunk(2, 2)
@@ -164,7 +166,8 @@ class VAE(nn.Module):
 
     def decode(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
         """Latents to clips, not clamped."""
-        return _through(self.decoder, latents, memory).float() + self.straight.decode(latents)
+        made: Tensor = self.decoder(latents, memory).float()
+        return made + self.straight.decode(latents)
 
     def tokens(self, clips: Tensor) -> Tensor:
         """Clips to token numbers, int64 (batch, t, h, w)."""
@@ -225,13 +228,20 @@ class Straight(nn.Module):
         return from_patches(made, (t, h, w), self.patch, 3)
 
 
-def _through(layers: nn.ModuleList, clips: Tensor, memory: Memory | None) -> Tensor:
-    """Within, the channels of a place lie together (batch, t, h, w, channels), which convolutions
-    and norms on a CPU are fastest with."""
-    x = clips.permute(0, 1, 3, 4, 2)
-    for layer in layers:
-        x = layer(x, memory)
-    return x.permute(0, 1, 4, 2, 3)
+class Layers(nn.Module):
+    """One after another. Within, the channels of a place lie together (batch, t, h, w, channels),
+    which convolutions and norms on a CPU are fastest with."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(layers)
+
+    def forward(self, clips: Tensor, memory: Memory | None) -> Tensor:
+        """(batch, time, inputs, height, width) to (batch, t, outputs, h, w)."""
+        x = clips.permute(0, 1, 3, 4, 2)
+        for layer in self.blocks:
+            x = layer(x, memory)
+        return x.permute(0, 1, 4, 2, 3)
 
 
 def _blocks(width: int, depth: int) -> list[nn.Module]:

@@ -197,7 +197,7 @@ def _look(
     parts.objective.eval().progress = at.progress
     with parts.average.applied():
         if monitor and due(config.validations):
-            figures = hooks.validate()
+            figures = hooks.validate() | {"progress": at.progress}
             monitor.write("validation", at.step, seconds=at.seconds, **figures)
             if at.step and figures["loss"] < checkpoint.best_loss(run):
                 checkpoint.save_best(run, at, figures["loss"], parts.average.values)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import files
+from ..core.progress import say
+from . import health
 
 
 class Monitor:
@@ -19,7 +21,7 @@ class Monitor:
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
         self.path = folder / "log.jsonl"
-        self._forget_after(step)
+        self._watch = health.Watch(self._forget_after(step))
         with files.disk_errors(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("a", encoding="utf-8")
@@ -29,15 +31,18 @@ class Monitor:
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
-    def _forget_after(self, step: int) -> None:
+    def _forget_after(self, step: int) -> set[str]:
+        """Keeps the lines up to `step`; gives the names of what was said to go wrong in them."""
         kept: list[dict[str, Any]] = []
         files.each_line(self.path, kept.append)
         lines = [line for line in kept if line.get("step", 0) <= step]
         if self.path.exists():
             files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        return {line["name"] for line in lines if line.get("kind") == "health"}
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Logs a line; numbers go to TensorBoard too, as "kind/name"."""
+        """Logs a line; numbers go to TensorBoard too, as "kind/name". What held-out figures show to
+        go wrong is logged and said."""
         with files.disk_errors(self.path):
             self._stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._stream.flush()
@@ -45,6 +50,14 @@ class Monitor:
             for name, value in values.items():
                 if isinstance(value, float):
                     self._board.add_scalar(f"{kind}/{name}", value, step)
+        if kind == "validation":
+            for sign in self._watch.see(values, values.get("progress", 0.0)):
+                figure = {"figure": sign.figure, "value": values[sign.figure]}
+                self.write("health", step, name=sign.name, **figure, hint=sign.hint)
+                say(
+                    f"step {step}: {sign.name}: {sign.said} ({sign.figure} "
+                    f"{values[sign.figure]:.3g}); to try: {sign.hint}"
+                )
 
     def close(self) -> None:
         """Flushes all to disk."""

@@ -26,7 +26,8 @@ class Muon(torch.optim.Optimizer):
     Matrices of one shape go through it together, which on a CPU is twice as fast as one by one.
 
     Args:
-        parameters: matrices.
+        parameters: matrices, or kernels of convolutions, (outputs, ...), which are taken for
+            matrices of so many rows.
         lr: of a step; singular values of an update are near it, times sqrt(rows / columns) where a
             matrix has more rows than columns.
         momentum: of the running mean of gradients; Nesterov's form.
@@ -51,8 +52,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in alike.items():
-                update = orthogonal(self._directions(parameters, group["momentum"]))
-                rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+                directions = self._directions(parameters, group["momentum"])
+                update = orthogonal(directions.flatten(2)).view_as(directions)
+                rate = group["lr"] * max(1.0, shape[0] / shape[1:].numel()) ** 0.5
                 for parameter, change in zip(parameters, update.float(), strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(change, alpha=-rate)

@@ -147,4 +147,6 @@ def _usual(groups: list[dict[str, Any]], config: Config) -> torch.optim.Optimize
 
 
 def _hidden(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim == 2 and "blocks" in name.split(".")
+    """Matrices, and kernels that mix channels."""
+    mixes = parameter.ndim >= 2 and parameter.shape[1] > 1
+    return mixes and "blocks" in name.split(".")
