@@ -24,7 +24,8 @@ PARTS = {
     "training", "evaluation", "reward", "report",
 }  # fmt: skip
 COMPOSED = PARTS | {
-    "kinds", "recipe", "assembly", "stages", "latent_cache", "compare", "run", "samples", "judge", "watch",
+    "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "run", "samples",
+    "judge", "watch",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -46,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": COMPOSED,
     "latent_cache": COMPOSED,
     "compare": COMPOSED,
+    "perceptual": COMPOSED,
     "run": COMPOSED,
     "samples": COMPOSED,
     "judge": COMPOSED,

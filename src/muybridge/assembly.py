@@ -79,6 +79,12 @@ def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
     )
     if recipe.tokenizer is not None:
         recipe = _settle_tokenizer(recipe, old)
+    if recipe.perceptual is not None:
+        from . import perceptual
+
+        known = old.perceptual.sha256 if old and old.perceptual else ""
+        there = recipe.perceptual.with_values(sha256=known) if known else None
+        recipe = replace(recipe, perceptual=there or perceptual.settled(recipe.perceptual))
     words = getattr(recipe.model.config, "text", None)
     if words is not None:
         words = _settle_text(words, _captions(dataset))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
@@ -44,6 +44,20 @@ class Tokenizer(config.Section):
     """Of its tokens, settled from it; 0 where it has none."""
 
 
+class Perceptual(config.Section):
+    """The network that a `perceptual` part of a loss compares by: that of LPIPS, or one's own."""
+
+    backbone: Literal["vgg", "alex"] = "vgg"
+    """Of LPIPS."""
+    weights: str = ""
+    """Where its published weights lie: a folder or a file; "" for the usual caches."""
+    run: str = ""
+    """Instead, a run of kind vae, trained on clips like these: its encoder is copied."""
+    sha256: str = ""
+    """Of the weights, settled from them: evaluation refuses to judge by what trained."""
+
+
+_OPTIONAL = ("tokenizer", "perceptual")
 BUDGETS = ("steps", "minutes", "epochs")
 
 
@@ -56,6 +70,7 @@ class Recipe:
     data: loader.Config
     prepare: prepare.Config
     tokenizer: Tokenizer | None
+    perceptual: Perceptual | None
     model: Part
     objective: Part
     training: loop.Config
@@ -96,7 +111,7 @@ class Recipe:
                 close = nearest(section, known)
                 hint = f"did you mean {close}?" if close else f"sections: {', '.join(known)}"
                 raise RecipeError(f"{section} is not a section of a recipe", hint)
-        sections = {k: v for k, v in tree.items() if k not in ("name", "seed", "tokenizer")}
+        sections = {k: v for k, v in tree.items() if k not in ("name", "seed", *_OPTIONAL)}
         for section, values in sections.items():
             if not isinstance(values, dict):
                 raise RecipeError(f"{section} = {values!r}: a section holds settings, not a value")
@@ -112,6 +127,7 @@ class Recipe:
             data=data,
             prepare=config.parse(prepare.Config, stored, "prepare"),
             tokenizer=_tokenizer(tree.get("tokenizer")),
+            perceptual=_perceptual(tree.get("perceptual")),
             model=part_of("models", "dit", tree.get("model", {}), "model"),
             objective=objective,
             training=config.parse(loop.Config, tree.get("training", {}), "training"),
@@ -239,6 +255,15 @@ def _tokenizer(given: Any) -> Tokenizer | None:
     if made.run:  # a run must open from any folder
         made = made.with_values(run=str(Path(made.run).resolve()))
     return made
+
+
+def _perceptual(given: Any) -> Perceptual | None:
+    if given is None:
+        return None
+    made = config.parse(
+        Perceptual, {"run": given} if isinstance(given, str) else given, "perceptual"
+    )
+    return made.with_values(run=str(Path(made.run).resolve())) if made.run else made
 
 
 def _sampling_of(objective: Part) -> type[config.Section]:

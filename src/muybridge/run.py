@@ -75,7 +75,13 @@ class Run:
 
             tokenizer, mean, std = loaded(self)
         part = self.recipe.objective
-        parts = Parts(network, encoder, mean, std, self.recipe.sampling, tokenizer)
+        distance = None
+        if self.recipe.perceptual is not None:
+            from .perceptual import Distance
+
+            distance = Distance(self.recipe.perceptual, self.folder)
+        sampling = self.recipe.sampling
+        parts = Parts(network, encoder, mean, std, sampling, tokenizer, distance)
         made: Objective = part.module.build(part.config, parts)
         return made
 
@@ -84,10 +90,12 @@ class Run:
         torch.set_num_threads(self.recipe.training.threads)
         dataset = Dataset.open(self.recipe.data.folder)
         check_dataset(dataset, self.recipe)
+        from .perceptual import copied
         from .stages import first
 
         with self._lock():
             first(self, dataset)
+            copied(self.recipe, self.folder)
             objective = self.objective()
             # Weights, their average and two moments, in each checkpoint kept and one on its way.
             size = 16 * sum(p.numel() for p in objective.parameters())

@@ -38,7 +38,7 @@ def first(run: Run, dataset: Dataset) -> None:
         return
     if source.run:
         if distributed.rank() == 0:
-            _copy(Path(source.run), place)
+            copy_of(Path(source.run), place)
     else:
         inner = run.recipe.first_stage()
         budget = next(f"{v:g} {n}" for n in BUDGETS if (v := getattr(inner.training, n)))
@@ -63,7 +63,7 @@ def loaded(run: Run) -> tuple[nn.Module, list[float], list[float]]:
             "to go on training, run the same command again",
         )
     facts = files.read_json(place / "latents.json")
-    return _network(Run.open(place)), facts["mean"], facts["std"]
+    return network_of(Run.open(place)), facts["mean"], facts["std"]
 
 
 def cached(run: Run, train: Loader, objective: Objective) -> Callable[[Batch], Batch]:
@@ -83,12 +83,13 @@ def cached(run: Run, train: Loader, objective: Objective) -> Callable[[Batch], B
     return LatentCache(train, key, encode, inner.folder).filled
 
 
-def _network(run: Run) -> nn.Module:
+def network_of(run: Run) -> nn.Module:
+    """The averaged network of a run, which is not to be trained."""
     network = run.trained()[0].generator.get_submodule("network")
     return network.eval().requires_grad_(False)
 
 
-def _copy(source: Path, place: Path) -> None:
+def copy_of(source: Path, place: Path) -> None:
     """What a run needs to be opened: its settings, and the weights of its last checkpoint."""
     last = checkpoints.find(source, "last")
     with files.atomic(place) as folder:
@@ -101,7 +102,7 @@ def _copy(source: Path, place: Path) -> None:
 
 def _measure(run: Run, tokenizer: Run, dataset: Dataset) -> None:
     """Writes the mean and deviation of each channel of the latents of training clips."""
-    network, train = _network(tokenizer), run.loader(dataset, "train")
+    network, train = network_of(tokenizer), run.loader(dataset, "train")
     count, found = min(_CLIPS, 4 * len(train.clips)), []
     for begin in track(range(0, count, _CHUNK), "latents"):
         clips = train.fixed(count, begin, min(begin + _CHUNK, count)).clips

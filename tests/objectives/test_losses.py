@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from muybridge.core.errors import RecipeError
 from muybridge.objectives import losses
 from muybridge.objectives.losses import Config, compare
 
@@ -24,7 +25,7 @@ def only(name: str, made: torch.Tensor, real: torch.Tensor, weight: torch.Tensor
     return float(compare(made, real, weight, Config(**{name: 1.0}))[name].sum() / weight.sum())
 
 
-@pytest.mark.parametrize("name", list(Config.model_fields))
+@pytest.mark.parametrize("name", [n for n in Config.model_fields if n != "perceptual"])
 def test_a_part_left_out_is_not_computed_and_one_in_use_is_least_at_the_truth(name: str) -> None:
     real = clips()
     assert compare(real, real, ONE, Config()) == {}
@@ -67,3 +68,13 @@ def test_flow_says_where_a_pixel_was() -> None:
     flow = losses.optical_flow(clips())[..., 16:48, 16:48]
     assert float(flow[:, :, 0].median()) == pytest.approx(-2, abs=0.2)
     assert float(flow[:, :, 1].median()) == pytest.approx(0, abs=0.2)
+
+
+def test_the_perceptual_part_is_what_the_network_says() -> None:
+    real = clips()
+    said = torch.arange(8.0).view(2, 4)
+    config = Config(perceptual=2.0)
+    found = compare(real, real, ONE, config, lambda made, real: said)
+    assert found["perceptual"].tolist() == [6.0, 22.0]
+    with pytest.raises(RecipeError, match="names no network"):
+        compare(real, real, ONE, config)

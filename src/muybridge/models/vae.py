@@ -169,6 +169,15 @@ class VAE(nn.Module):
         made: Tensor = self.decoder(latents, memory).float()
         return made + self.straight.decode(latents)
 
+    def features(self, clips: Tensor) -> list[Tensor]:
+        """What the encoder's residual blocks see of clips, each (batch, t, width, h, w)."""
+        x, found = clips.permute(0, 1, 3, 4, 2), []
+        for layer in self.encoder.blocks:
+            x = layer(x, None)
+            if isinstance(layer, Block):
+                found.append(x.permute(0, 1, 4, 2, 3))
+        return found
+
     def tokens(self, clips: Tensor) -> Tensor:
         """Clips to token numbers, int64 (batch, t, h, w)."""
         assert self.levels is not None

@@ -51,7 +51,7 @@ class Autoencoder(Objective):
 
     def __init__(self, config: Config, parts: Parts) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.perceptual = config, parts.perceptual
         self.generator = nn.ModuleDict({"network": parts.network})
         self.gaussian = not parts.network.vocabulary
         # Not registered: it has no weights but the generator's, which are not to be kept twice.
@@ -97,9 +97,13 @@ class Autoencoder(Objective):
     def _codec_loss(self, batch: Batch, progress: float) -> Loss:
         latents, divergence = self._drawn(batch)
         made = self.network.decode(latents)
-        sums = losses.compare(made, batch.clips, batch.frame_weight, self.config.pixels)
+        sums = self._compared(made, batch)
         sums["kl"] = divergence * batch.frame_weight.sum(1)
         return Loss(sums, {**self.config.pixels.used, "kl": self._kl(progress)})
+
+    def _compared(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+        weight, parts = batch.frame_weight, self.config.pixels
+        return losses.compare(made, batch.clips, weight, parts, self.perceptual)
 
     def _drawn(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Latents drawn for each clip, and their divergence from a standard Gaussian (Kingma and
@@ -144,7 +148,7 @@ class Autoencoder(Objective):
         of latent channels in use, or of tokens, the peak signal to noise, and the prior's loss."""
         latents = self.network.encode(batch.clips)
         made = self.network.decode(latents)
-        sums = losses.compare(made, batch.clips, batch.frame_weight, self.config.pixels)
+        sums = self._compared(made, batch)
         frames, used = batch.frame_weight.sum(), self.config.pixels.used
         error = sum(used[name] * float(values.sum() / frames) for name, values in sums.items())
         squares = (made.clamp(-1, 1) - batch.clips).square().mean((2, 3, 4)) * batch.frame_weight

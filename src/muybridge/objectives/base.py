@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ class Parts:
         mean, std: per channel, of the training clips.
         sampling: the recipe's `sampling`: what the objective's file calls `Sampling`.
         tokenizer: turns clips into latents or tokens and back, frozen; None for pixels.
+        perceptual: how far apart two clips look, frame by frame, (batch, time); None where the
+            recipe names no network for it.
     """
 
     network: nn.Module
@@ -32,6 +34,7 @@ class Parts:
     std: Sequence[float]
     sampling: Section
     tokenizer: nn.Module | None = None
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

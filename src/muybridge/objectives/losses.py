@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.config import NotNegative, Section
+from ..core.errors import RecipeError
 
 
 class Config(Section):
@@ -26,6 +29,10 @@ class Config(Section):
     """Change along the real clip's optical flow, against flicker (Lai et al. 2018, "Learning Blind
     Video Temporal Consistency", eq. 3); costs a flow field a frame."""
 
+    perceptual: NotNegative = 0.0
+    """Distance of features, by the network that the recipe's `perceptual` names (Zhang et al. 2018,
+    "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric")."""
+
     @property
     def used(self) -> dict[str, float]:
         """The weights of the parts that are not left out, by name."""
@@ -36,14 +43,32 @@ _KNEE = 0.1
 _TRUST = 50.0
 
 
-def compare(made: Tensor, real: Tensor, weight: Tensor, config: Config) -> dict[str, Tensor]:
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def compare(
+    made: Tensor, real: Tensor, weight: Tensor, config: Config, perceptual: Distance | None = None
+) -> dict[str, Tensor]:
     """Per-clip sums over frames of each part in use, each (batch,).
 
     Args:
         made, real: (batch, time, channel, height, width) in [-1, 1].
         weight: how much each frame counts, (batch, time).
+        perceptual: what the part of that name compares by, as `Parts` has it.
+
+    Raises:
+        RecipeError: that part is in use, and there is no network for it.
     """
-    kinds = {"mse": _mse, "l1": _l1, "huber": _huber, "gradient": _gradient, "motion": _motion}
+    kinds: dict[str, Distance] = {
+        "mse": _mse, "l1": _l1, "huber": _huber, "gradient": _gradient, "motion": _motion,
+    }  # fmt: skip
+    if config.perceptual:
+        if perceptual is None:
+            raise RecipeError(
+                f"perceptual = {config.perceptual:g} in a loss, but the recipe names no network",
+                "add perceptual: {run: RUN} of kind vae, or perceptual: {weights: FOLDER} of LPIPS",
+            )
+        kinds["perceptual"] = perceptual
     return {name: (kinds[name](made, real) * weight).sum(1) for name in config.used}
 
 
