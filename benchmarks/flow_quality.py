@@ -40,6 +40,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "d256 L6": ("model.size=medium",),
     "batch 8": ("training.batch=8",),
     "AdamW .006": ("training.optimizer.learning_rate=0.006",),
+    "four long steps": ("model.jumps=true", "objective.kind=shortcut"),
     "Muon .05": ("training.optimizer.muon_rate=0.05",),
 }
 METRICS = ("appearance", "motion", "learned", "time", "labels", "copying")

@@ -37,6 +37,8 @@ class Config(Section):
     recompute: bool = False
     """Keep only what goes in and out of layers for the backward pass, and compute the rest again: a
     third more work, far less memory (activation checkpointing; Chen et al. 2016)."""
+    jumps: bool = False
+    """Is told where a sampling step ends as well, for the objective `shortcut`."""
     channels: int = 3
     """Channels of a clip."""
     labels: int = 0
@@ -78,6 +80,7 @@ class DiT(nn.Module):
         self.embed = nn.Linear(pixels, width)
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
+        self.ahead = nn.Linear(_LEVELS, width, bias=False) if config.jumps else None
         # One entry more than there are classes: the last says "not said".
         self.label = nn.Embedding(config.labels + 1, width) if config.labels else None
         self.text: nn.Linear | None = None
@@ -107,7 +110,14 @@ class DiT(nn.Module):
         # adaLN-zero: every block begins as the identity, and the prediction as zero.
         for name, parameter in self.named_parameters():
             if name.endswith(
-                ("modulation.weight", "final.weight", "head.weight", "space.weight", "time.weight")
+                (
+                    "modulation.weight",
+                    "final.weight",
+                    "head.weight",
+                    "space.weight",
+                    "time.weight",
+                    "ahead.weight",
+                )
             ):
                 nn.init.zeros_(parameter)
 
@@ -125,6 +135,7 @@ class DiT(nn.Module):
         label: Tensor | None = None,
         text: Tensor | None = None,
         text_mask: Tensor | None = None,
+        ahead: Tensor | None = None,
     ) -> Tensor:
         """Predicts clean clips.
 
@@ -136,6 +147,7 @@ class DiT(nn.Module):
             label: classes (batch,); the number of classes stands for "not said".
             text: features (batch, length, text width).
             text_mask: (batch, length), False where there is no word; all False for no text.
+            ahead: with `jumps`, share of noise at which the step ends, (batch,).
 
         Returns:
             (batch, time, channel, height, width).
@@ -147,6 +159,8 @@ class DiT(nn.Module):
         )
         x = x + self.place(place).to(x.dtype)
         condition: Tensor = self.level(_fourier(level.flatten(1)))  # (batch, 1 or tokens, width)
+        if self.ahead is not None and ahead is not None:
+            condition = condition + self.ahead(_fourier(ahead))[:, None]
         if self.label is not None:
             unsaid = torch.full_like(times[:, 0], self.config.labels, dtype=torch.long)
             condition = condition + self.label(unsaid if label is None else label)[:, None]

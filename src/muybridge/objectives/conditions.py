@@ -48,13 +48,24 @@ class Conditions:
         """Whether there is one, without which guidance has no meaning."""
         return self.label is not None or self.words is not None
 
-    def beside_none(self, unsaid: int) -> Conditions:
-        """Twice as many: these, then as many of which nothing is said, for guidance."""
+    def rows(self, places: Tensor) -> Conditions:
+        """Those of some of the clips."""
+        return Conditions(*(None if one is None else one[places] for one in self.told))
+
+    def none(self, unsaid: int) -> Conditions:
+        """As many, of which nothing is said."""
         label, words, mask = self.told
         return Conditions(
-            None if label is None else torch.cat([label, torch.full_like(label, unsaid)]),
-            None if words is None else words.repeat(2, 1, 1),
-            None if mask is None else torch.cat([mask, torch.zeros_like(mask)]),
+            None if label is None else torch.full_like(label, unsaid),
+            words,
+            None if mask is None else torch.zeros_like(mask),
+        )
+
+    def beside_none(self, unsaid: int) -> Conditions:
+        """Twice as many: these, then as many of which nothing is said, for guidance."""
+        pairs = zip(self.told, self.none(unsaid).told, strict=True)
+        return Conditions(
+            *(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs)
         )
 
 

@@ -78,26 +78,36 @@ class FlowMatching(Objective):
         """Squared error of the velocity at a random share of noise a clip, conditions dropped at
         random."""
         batch = self._encoded(batch)
-        # Evenly over any few clips: less chance in a step.
+        level = self._levels(batch)
+        return self.loss_at(
+            conditions.dropped(batch, self.config.drop, self.config.drop_one, self._unsaid), level
+        )
+
+    def _levels(self, batch: Batch) -> Tensor:
+        """A share of noise for each clip; evenly over any few clips, for less chance in a step."""
         drawn = (
             chance.uniform(batch.seeds, "noise level")
             if batch.index is None
             else chance.even(batch.index)
         )
         logit = torch.special.ndtri(drawn)
-        level = torch.sigmoid(self.config.time_mean + self.config.time_std * logit)
-        return self.loss_at(
-            conditions.dropped(batch, self.config.drop, self.config.drop_one, self._unsaid), level
-        )
+        return torch.sigmoid(self.config.time_mean + self.config.time_std * logit)
 
     def loss_at(self, batch: Batch, level: Tensor) -> Loss:
         """The same at given shares of noise (batch,), conditions as they are, of clips or latents
         that are already encoded."""
+        clean, noisy = self._noised(batch, level)
+        predicted = self._predict(noisy, level, batch.times, self._read(batch))
+        return self._squared(predicted, clean, level, batch)
+
+    def _noised(self, batch: Batch, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised clips, and what is seen of them through noise."""
         clean = torch.addcmul(-self.mean / self.std, batch.clips, 1 / self.std)
         noise = chance.normal(batch.seeds, clean.shape[1:], "noise")
-        noisy = torch.lerp(clean, noise, level.view(-1, 1, 1, 1, 1))
-        predicted = self._predict(noisy, level, batch.times, self._read(batch))
-        # The square of (x_t - predicted) / t - (noise - clean), with x_t put in.
+        return clean, torch.lerp(clean, noise, level.view(-1, 1, 1, 1, 1))
+
+    def _squared(self, predicted: Tensor, clean: Tensor, level: Tensor, batch: Batch) -> Loss:
+        """The square of (x_t - predicted) / t - (noise - clean), with x_t put in."""
         per_frame = (predicted - clean).square().mean((2, 3, 4))
         weight = batch.frame_weight / level[:, None].clamp(min=self.config.smallest) ** 2
         return Loss({"velocity": (per_frame * weight).sum(1)})
