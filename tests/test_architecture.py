@@ -25,7 +25,7 @@ PARTS = {
 }  # fmt: skip
 COMPOSED = PARTS | {
     "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "run", "samples",
-    "judge", "watch",
+    "continuing", "judge", "watch",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": COMPOSED,
     "latent_cache": COMPOSED,
     "compare": COMPOSED,
+    "continuing": COMPOSED,
     "perceptual": COMPOSED,
     "run": COMPOSED,
     "samples": COMPOSED,

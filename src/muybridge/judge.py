@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from .continuing import can_continue, continuation
 from .core import files, progress, video
 from .core.errors import MuybridgeError
 from .data import loader
@@ -100,7 +101,9 @@ def evaluate(
     forget_others([made, other] if other else [made])
     bench = suite.Bench(ground, kit, config)
     result = bench.judge(made.clips, made.manifest)
-    found = [*result.scores, *_speed(entrant, kit, config)]
+    ahead, drawn = _ahead(entrant, kit, ground.real, config)
+    result.plots["curves"] += drawn
+    found = [*result.scores, *ahead, *_speed(entrant, kit, config)]
     scores = [score for score in found if math.isfinite(score.value)]
     compared = None
     if rival is not None and other is not None:
@@ -323,6 +326,16 @@ def refuse_own_judges(run: Run | None, kit: tools.Tools) -> None:
                 f"(sha256 {digest[:12]})",
                 "leave it out of --metrics, or give other weights",
             )
+
+
+def _ahead(
+    entrant: Entrant, kit: tools.Tools, real: ClipSet, config: suite.Config
+) -> tuple[list[Score], list[dict[str, Any]]]:
+    """Continuations of held-out clips, by a run that can go on from given frames."""
+    run = entrant.run
+    if run is None or "prediction" not in kit.metrics or not can_continue(run):
+        return [], []
+    return continuation(run, real, config, entrant.checkpoint)
 
 
 def _speed(entrant: Entrant, kit: tools.Tools, config: suite.Config) -> list[Score]:

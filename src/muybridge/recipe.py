@@ -186,7 +186,7 @@ class Recipe:
         metrics.check_names(self.evaluation.metrics, "evaluation.metrics")
         metrics.check_names(self.evaluation.during, "evaluation.during")
         for name in self.evaluation.during:
-            if name in ("truth", "speed", "baselines"):
+            if name in ("truth", "speed", "prediction", "baselines"):
                 raise RecipeError(
                     f"evaluation.during: {name} is not measured while training",
                     "leave it out here; muybridge evaluate measures it",

@@ -19,6 +19,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "labels": "a classifier of the dataset's labels (trained once): recognised as asked",
         "copying": "share of copies, closeness to training clips",
         "truth": "PSNR, SSIM, MS-SSIM and LPIPS, where clips have the names of real ones",
+        "prediction": "PSNR and SSIM of continuations, of runs that go on from given frames",
         "speed": "seconds, memory, parameters and operations of a clip",
         "baselines": "the same scores of clips that cost nothing",
         "fid": "Frechet Inception Distance of frames, and KID",

@@ -114,7 +114,7 @@ class Shortcut(flow_matching.FlowMatching):
         self, x: Tensor, moments: Tensor, shortest: Tensor, times: Tensor, told: Conditions
     ) -> Tensor:
         """The clip that one step must head for to come where two of half its length come."""
-        begin, _, end = moments
+        begin, end = moments[0], moments[2]
         there = x
         for t, following in (moments[:2], moments[1:]):
             clean = self._jump(there, t, torch.where(shortest, t, following), times, told)
