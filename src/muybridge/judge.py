@@ -240,6 +240,8 @@ _SIGNS = {
     "copying": ("copies", "no training clips are known", "give --real DATASET"),
     "truth": ("PSNR", "clips do not have the names of real ones",
               "name each video as the real one that it should be like"),
+    "prediction": ("of continuations", "only a run with data.tasks.prefix above 0 can go on",
+                   "judge a predictor, as gru or simvp"),
     "speed": ("time of a clip", "clips of a folder were made elsewhere", "judge the run itself"),
 }  # fmt: skip
 
