@@ -42,6 +42,8 @@ class Tokenizer(config.Section):
     """Numbers in one place, settled from it."""
     vocabulary: int = 0
     """Of its tokens, settled from it; 0 where it has none."""
+    levels: tuple[int, ...] = ()
+    """Steps of each of the numbers that a token stands for, settled from it."""
 
 
 class Perceptual(config.Section):
