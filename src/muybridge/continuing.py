@@ -26,10 +26,7 @@ from .samples import request_like
 
 DRAWS = 2
 Array = npt.NDArray[np.float64]
-_MEASURES = {
-    "PSNR": ("dB", similarity.psnr),
-    "SSIM": ("", similarity.ssim),
-}  # fmt: skip
+_MEASURES = {"PSNR": ("dB", similarity.psnr), "SSIM": ("", similarity.ssim)}
 
 
 def can_continue(run: Run) -> bool:
@@ -69,15 +66,15 @@ def continuation(
         "size": list(real.form.size), **real.facts,
     }  # fmt: skip
     scores, curves = [], []
-    seconds = np.arange(real.form.frames) / real.form.fps
+    seconds = np.arange(given, real.form.frames) / real.form.fps
     for name, (unit, _) in _MEASURES.items():
-        made, still_rows = (np.concatenate(rows[f"{name}{who}"]) for who in ("", "0"))
-        each = np.nanmean(made, 1)
+        made, still_rows = (np.concatenate(rows[f"{name}{who}"])[:, given:] for who in ("", "0"))
+        each = made.mean(1)
         low, high = mean_interval(each)
-        beaten = int(np.nansum(np.nanmean(made, 0) > np.nanmean(still_rows, 0)))
+        beaten = int((made.mean(0) > still_rows.mean(0)).sum())
         scores.append(
             Score(f"{name} of continuations", float(each.mean()), "higher", facts, (low, high),
-                  float(np.nanmean(still_rows)), unit=unit, values=tuple(each.tolist()),
+                  float(still_rows.mean()), unit=unit, values=tuple(each.tolist()),
                   interval_of="the mean over clips",
                   note=f"the floor is the last given frame held; it is beaten at {beaten} of "
                   f"{real.form.frames - given} times")
