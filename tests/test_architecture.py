@@ -24,8 +24,8 @@ PARTS = {
     "training", "evaluation", "reward", "report",
 }  # fmt: skip
 COMPOSED = PARTS | {
-    "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "run", "samples",
-    "continuing", "judge", "watch",
+    "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "prefixes",
+    "run", "samples", "continuing", "judge", "watch",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compare": COMPOSED,
     "continuing": COMPOSED,
     "perceptual": COMPOSED,
+    "prefixes": COMPOSED,
     "run": COMPOSED,
     "samples": COMPOSED,
     "judge": COMPOSED,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from . import prefixes
 from .core import config, device, distributed, files
 from .core.errors import RecipeError, RunError
 from .data import loader, splits
@@ -108,11 +109,12 @@ def _settle_tokenizer(recipe: Recipe, old: Recipe | None) -> Recipe:
                 "name a run or a recipe of kind vae",
             )
         found = wanted.with_values(
-            stride=network.stride, channels=network.channels, vocabulary=network.vocabulary
-        )
-    facts = {name: getattr(found, name) for name in ("stride", "channels", "vocabulary")}
-    recipe = replace(recipe, tokenizer=wanted.with_values(**facts))
-    recipe = with_model(recipe, channels=found.channels, vocabulary=found.vocabulary)
+            stride=network.stride, channels=network.channels, vocabulary=network.vocabulary,
+            levels=network.config.levels,
+        )  # fmt: skip
+    told = {name: getattr(found, name) for name in ("channels", "vocabulary", "levels")}
+    recipe = replace(recipe, tokenizer=wanted.with_values(stride=found.stride, **told))
+    recipe = with_model(recipe, frames=recipe.data.frames, **told)
     return Recipe.from_tree(recipe.tree())
 
 
@@ -164,6 +166,8 @@ def write_new(recipe: Recipe, out: Path) -> None:
         files.write_text(
             out / "vocabulary.json", text_module.learn_vocabulary(captions, words.vocabulary)
         )
+    if recipe.data.tasks.always:
+        prefixes.keep(loader.Loader(dataset, "train", recipe.data), out)
     write(recipe, out)
 
 
@@ -179,7 +183,7 @@ def _previous(out: Path) -> Recipe | None:
     if (out / "recipe.yaml").is_file():
         return Recipe.from_tree(config.read_yaml(out / "recipe.yaml", "recipe"))
     # Written before the recipe: all that a process killed in `write_new` can have left.
-    begun = {"conditions.json", "vocabulary.json"}
+    begun = {"conditions.json", "vocabulary.json", prefixes.FILE}
     if out.is_file():
         raise RunError(f"--out {out} is a file, not a run", "give a new folder")
     if out.exists() and any(p.name not in begun and p.name[0] != "." for p in out.iterdir()):

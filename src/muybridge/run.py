@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import prefixes
 from .core import chance, config, device, distributed, files, progress, video
 from .core.clips import Batch
 from .core.errors import DataError, MuybridgeError, RunError, nearest
@@ -209,6 +210,7 @@ class Run:
         steps: int | None = None,
         guidance: float | None = None,
         checkpoint: str = "last",
+        prefix: str | Path | None = None,
     ) -> Tensor:
         """Makes clips.
 
@@ -220,8 +222,12 @@ class Run:
             seed: of the noise; clip i is the same for the same seed, whatever `count` is.
             steps, guidance: None for the recipe's.
             checkpoint: "last", "best", or a step's number.
+            prefix: a video whose last frames, as many as the run was trained to be given, are the
+                first ones of the clips. A run that only goes on from frames takes some of training
+                clips where there is no video.
 
-        Without text and label the conditions of the training clips are gone through in turn.
+        Without text and label the conditions of the training clips are gone through in turn; of a
+        video nothing is said then.
 
         Returns:
             float32 (count, time, 3, height, width) in [-1, 1].
@@ -229,7 +235,7 @@ class Run:
         Raises:
             MuybridgeError: a condition that the run was not trained for, or a bad number.
         """
-        request = self.request(text, label, count, seconds, seed, steps, guidance)
+        request = self.request(text, label, count, seconds, seed, steps, guidance, prefix)
         return self.make(request, checkpoint)[0]
 
     def make(
@@ -248,9 +254,11 @@ class Run:
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
+        prefix: str | Path | None = None,
+        begun: bool = True,
     ) -> SampleRequest:
         """What `generate` asks of the objective, checked; several labels are gone through in turn,
-        "" for none."""
+        "" for none. Where it is not `begun`, no frames are given."""
         if count < 1:
             raise MuybridgeError(f"--count {count}: at least one clip is made")
         if steps is not None and steps < 1:
@@ -269,20 +277,24 @@ class Run:
             raise MuybridgeError(
                 f"--seconds {seconds}: a clip of this run has {span / data.fps:g} s or more"
             )
-        captions, labels = self._conditions(text, label, count)
+        start = prefixes.start(self.folder, data, prefix) if begun else None
+        known = self.conditions["known"] if start is None else start.said
+        captions, labels = self._conditions(text, label, count, known)
         times = (torch.arange(frames) / data.fps).expand(count, -1)
         seeds = torch.tensor([chance.mix(seed, "sample", i) for i in range(count)])
-        return SampleRequest(
+        request = SampleRequest(
             times, data.size, seeds, captions, labels, steps=steps, guidance=guidance
         )
+        return request if start is None else prefixes.given(request, start.frames)
 
     def _conditions(
         self,
         text: str | Sequence[str] | None,
         label: str | Sequence[str] | None,
         count: int,
+        known: Sequence[dict[str, str]],
     ) -> tuple[tuple[str, ...] | None, Tensor | None]:
-        known, classes = self.conditions["known"], self.conditions["labels"]
+        classes = self.conditions["labels"]
         if text is not None and not self.conditions["captioned"]:
             raise MuybridgeError(
                 f"--text: {self.folder} was trained without captions",

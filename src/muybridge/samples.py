@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import prefixes
 from .core import files, progress, video
 from .core.clips import to_float
 from .core.errors import MuybridgeError
@@ -112,9 +113,11 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
     state = files.read_json(path / "state.json", "checkpoint")
     request = request_like(run, real, config.seed)
     sampling = run.recipe.sampling.model_dump(mode="json")
+    given = run.recipe.data.tasks.judged
+    begun = (given, real.names, real.facts) if given else ()
     key = files.digest_of(
         state["sha256"]["average"], sampling, config.seed, len(real), real.captions, real.labels,
-        real.form,
+        real.form, *begun,
     )[:16]  # fmt: skip
     folder = run.folder / "evaluation" / key
     shape = (real.form.frames, *real.form.size, 3)
@@ -123,7 +126,7 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
     if absent:
         objective, _ = run.trained(checkpoint)
         for begin in progress.track(absent, "generate"):
-            made = run.sample(objective, request.part(begin, ends[begin]))
+            made = run.sample(objective, part_like(run, request, real, begin, ends[begin]))
             if broken := not_finite(made):
                 raise MuybridgeError(
                     f"{run.folder}: sample {begin + broken[0]} of {path.name} holds numbers that "
@@ -136,6 +139,8 @@ def generated(run: Run, real: ClipSet, config: suite.Config, checkpoint: str) ->
         "run": run.folder.resolve().name, "checkpoint": checkpoint,
         "checkpoint_step": state["step"], "run_seed": config.seed, "run_sampling": sampling,
     }  # fmt: skip
+    if given:
+        manifest["given_frames"] = given
     name = run.folder.resolve().name
     return Subject(name, run.folder, clips, manifest, f"step-{state['step']:08d}", folder)
 
@@ -151,11 +156,20 @@ def forget_others(subjects: Sequence[Subject]) -> None:
 
 def request_like(run: Run, real: ClipSet, seed: int) -> SampleRequest:
     """Clips with the conditions of real ones, as far as the model knows them; where there are none,
-    with those it was trained on, in turn."""
+    with those it was trained on, in turn. No frames are given yet: see `part_like`."""
     classes, captioned = run.conditions["labels"], run.conditions["captioned"]
     text = real.captions if captioned and any(real.captions) else None
     known = [label if label in classes else "" for label in real.labels]
-    return run.request(text, known if any(known) else None, len(real), seed=seed)
+    return run.request(text, known if any(known) else None, len(real), seed=seed, begun=False)
+
+
+def part_like(
+    run: Run, request: SampleRequest, real: ClipSet, begin: int, end: int
+) -> SampleRequest:
+    """Clips `begin` up to `end` of a request; where the run has mostly learned to go on from given
+    frames, those are the first ones of the real clips."""
+    part, given = request.part(begin, end), run.recipe.data.tasks.judged
+    return prefixes.given(part, real.read(begin, end)[:, :given]) if given else part
 
 
 def _chunk(folder: Path, begin: int) -> Path:

@@ -17,7 +17,7 @@ from .evaluation.measured import measure, of_all_ranks
 from .judge import moments, refuse_own_judges
 from .objectives.base import Objective
 from .run import Run
-from .samples import not_finite, of_model, request_like
+from .samples import not_finite, of_model, part_like, request_like
 
 
 def watch(
@@ -61,7 +61,7 @@ def watch(
         if not ready:
             ready.append(bench())
         part = distributed.share(len(real))
-        made = run.sample(objective, request.part(part.start, part.stop))
+        made = run.sample(objective, part_like(run, request, real, part.start, part.stop))
         broken = torch.tensor([part.start + place for place in not_finite(made)], dtype=torch.int64)
         if len(broken := distributed.joined(broken)):
             # Training stops by a rule of its own; that it is not judged now does not change it.

@@ -41,19 +41,25 @@ def generate(
     guidance: Annotated[
         float | None, typer.Option(help="How strongly conditions are followed.")
     ] = None,
+    prefix: Annotated[
+        Path | None,
+        typer.Option(help="Video to go on from: its last frames are the first of each clip."),
+    ] = None,
     checkpoint: Checkpoint = "last",
     format: Annotated[
         Format, typer.Option(help="mp4, gif, or folders of PNG frames.")
     ] = Format.mp4,
 ) -> None:
-    """Make clips with a trained model, from text, a label, or nothing."""
+    """Make clips with a trained model, from text, a label, given frames, or nothing."""
     from ..core.progress import say
     from ..run import Run
 
     opened = Run.open(run)
-    if not text and not label:
+    if prefix is None and opened.recipe.data.tasks.always:
+        say("no --prefix: going on from first frames of training clips")
+    elif prefix is None and not text and not label:
         say("no --text or --label: going through the conditions of the training clips")
-    asked = opened.request(text, label, count, seconds, seed, steps, guidance)
+    asked = opened.request(text, label, count, seconds, seed, steps, guidance, prefix)
     write_samples(opened, asked, out, checkpoint, format)
     say(f"{count} clips and contact-sheet.png in {out}")
 
@@ -62,9 +68,11 @@ def write_samples(
     run: Run, asked: SampleRequest, out: Path, checkpoint: str = "last", format: Format = Format.mp4
 ) -> None:
     """Makes the clips asked for and writes each with a JSON beside it, and a contact sheet."""
+    from .. import prefixes
     from ..core import files, progress, video
 
     clips, position = run.make(asked, checkpoint)
+    given = prefixes.count(asked)
     labels = run.conditions["labels"]
     changed = {n: getattr(asked, n) for n in ("steps", "guidance") if getattr(asked, n) is not None}
     sampling = run.recipe.sampling.model_dump(mode="json") | changed
@@ -79,7 +87,7 @@ def write_samples(
             "format": 1, "synthetic": True, "run": run.folder.name, "step": position.step,
             "caption": asked.text[index] if asked.text else "", "label": [*labels, ""][number],
             "clip_seed": int(asked.seeds[index]),
-            "frames": clip.shape[0], "fps": run.recipe.data.fps,
+            "frames": clip.shape[0], "given_frames": given[index], "fps": run.recipe.data.fps,
             "sampling": sampling,
         }  # fmt: skip
         captions.append(how["caption"] or how["label"])
