@@ -153,6 +153,15 @@ def test_the_frame_itself_is_seen_by_the_posterior_alone() -> None:
     assert drawn(made, clips, pace).posterior == []
 
 
+def test_the_posterior_is_a_correction_of_the_prior() -> None:
+    made, (clips, pace) = network(), frames()
+    for scale in made.blocks:
+        convrnn._silenced(scale.correct)  # type: ignore[arg-type]
+    found = drawn(made, clips, pace, seen=clips[:, 0])
+    assert all(law.mean.any() for law in found.prior)
+    torch.testing.assert_close(found.posterior, found.prior)
+
+
 def test_each_scale_has_a_say_and_the_coarsest_everywhere() -> None:
     made, (clips, pace) = network(), frames(1)
     shown, _ = made.follow(made.start(1, (8, 8)), clips, pace)
