@@ -321,3 +321,39 @@ def test_bf16_steps_have_the_gradients_of_fp32_ones() -> None:
             grads = [p.grad.flatten() for p in objective.parameters() if p.grad is not None]
             found.append(torch.cat(grads))
         assert torch.cosine_similarity(found[0], found[1], 0) > 0.98
+
+
+def test_two_kinds_of_clip_are_both_learned() -> None:
+    """A toy of two modes, one bright and one dark: a game that collapses makes only one of them."""
+    shape: dict[str, Any] = {"widths": (16,), "latent": 4, "fold": (2, 4, 4), "text": None}
+    torch.manual_seed(0)
+    network = gan3d.build(gan3d.Config(**shape))
+    settings: dict[str, Any] = {"gamma": (40, 40), "augment": {"probability": 0}}
+    objective = build(Config(**settings), Parts(network, None, [0.0] * 3, [0.6] * 3, Sampling()))
+    steps, rate = 150, 4e-3
+    updates = {
+        phase.name: torch.optim.Adam(phase.parameters.values(), rate, (0.0, 0.99))
+        for phase in objective.phases()
+    }
+
+    def data(step: int, count: int = 16) -> Batch:
+        seeds = torch.tensor([chance.mix(step, i) for i in range(count)])
+        sign = (chance.uniform(seeds, "mode") < 0.5).float() * 2 - 1
+        clips = 0.6 * sign.view(-1, 1, 1, 1, 1) + 0.05 * chance.normal(seeds, (2, 3, 4, 4), "x")
+        return Batch(clips, torch.zeros(count, 2), torch.ones(count, 2), seeds)
+
+    for step in range(steps):
+        given = data(step)
+        for name, optimizer in updates.items():
+            objective.zero_grad(set_to_none=True)
+            total(objective, given, name, step / steps).backward()
+            torch.nn.utils.clip_grad_norm_(objective.parameters(), 1)
+            optimizer.param_groups[0]["lr"] = rate * min(1, 2 * (1 - step / steps))
+            optimizer.step()
+    held = data(1000, 200)
+    with torch.no_grad():
+        made = objective.sample(SampleRequest(held.times, (4, 4), held.seeds)).mean((1, 2, 3, 4))
+        variety = objective.held_out(held)[1]["variety"]["pictures"]
+    for mode in (0.6, -0.6):
+        assert float(((made - mode).abs() < 0.3).float().mean()) > 0.1
+    assert variety > 0.8

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from muybridge.core import chance
 from muybridge.core.clips import Batch
+from muybridge.core.errors import RecipeError
 from muybridge.objectives.base import Parts, SampleRequest
 from muybridge.objectives.flow_matching import Config, FlowMatching
 from muybridge.sampling import integrators
@@ -225,3 +226,9 @@ def test_held_out_loss_is_the_same_each_time_and_told_by_noise() -> None:
         assert made.held_out(data)[0] == loss
     assert len(more["by_time"]) == 4
     assert sum(more["by_time"].values()) / 4 == pytest.approx(loss, rel=1e-5)
+
+
+def test_frames_that_are_given_are_refused_and_not_passed_over() -> None:
+    data = batch(2, known=torch.zeros(2, 2, 3, 4, 4), known_mask=torch.ones(2, 2, 1, 4, 4))
+    with pytest.raises(RecipeError, match="does not go on from frames"):
+        objective().loss(data, "generator", 0.5)

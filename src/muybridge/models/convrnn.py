@@ -179,16 +179,18 @@ class ConvRNN(nn.Module):
             seconds: from each frame to the next, (batch, time).
 
         Returns:
-            What cells show after each frame, (batch, time, width, rows, columns) for each scale,
-            finest first; and what is remembered after the last.
+            What is to be gone on from after each frame, (batch, time, width, rows, columns) for
+            each scale, finest first; and what is remembered after the last.
         """
         features = self._features(frames.flatten(0, 1))
         pace = self.pace(seconds.reshape(-1, 1) * _USUAL - 1)[..., None, None]
         features[-1] = features[-1] + pace.to(features[-1].dtype)
         shown, last = [], []
         for scale, x, before in zip(self._scales, features, state, strict=True):
-            each, after = scale.cell(normal(x), before, frames.shape[1])
-            shown.append(each)
+            x = normal(x)
+            each, after = scale.cell(x, before, frames.shape[1])
+            # Beside what is remembered, the frame itself: it need not go through memory.
+            shown.append(each + x.view_as(each))
             last.append(after)
         return shown, last
 

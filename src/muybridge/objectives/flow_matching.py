@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..core import chance
 from ..core.clips import Batch
 from ..core.config import Section
+from ..core.errors import RecipeError
 from ..sampling import guidance, integrators
 from . import conditions
 from .base import Loss, Objective, Parts, SampleRequest
@@ -170,6 +171,11 @@ class FlowMatching(Objective):
         return int(self.generator["network"].config.labels)  # type: ignore[arg-type, union-attr]
 
     def _read(self, given: Batch | SampleRequest) -> Conditions:
+        if given.known_mask is not None and bool(given.known_mask.any()):
+            raise RecipeError(
+                "frames are given, and flow matching does not go on from frames yet",
+                "leave data.tasks.prefix at 0; recipes that can are gru, lstm and simvp",
+            )
         return conditions.read(dict(self.generator.named_children()).get("text"), given)
 
     def _predict(self, noisy: Tensor, level: Tensor, times: Tensor, told: Conditions) -> Tensor:

@@ -63,9 +63,8 @@ class Masked(TokenObjective):
         """A share of those not given, of the distribution that clips are made through: spread
         evenly over the clips of a run, or over those of the batch."""
         if evenly:
-            done = (
-                torch.arange(len(batch), device=batch.seeds.device) % _QUANTILES + 0.5
-            ) / _QUANTILES
+            turn = torch.arange(len(batch), device=batch.seeds.device) % _QUANTILES
+            done = (turn + 0.5) / _QUANTILES
         elif batch.index is not None:
             done = chance.even(batch.index)
         else:
