@@ -16,7 +16,7 @@ quickstart: $(VENV)/.installed  ## footage, dataset, trained model, samples and 
 	$(BIN)/muybridge quickstart
 
 test: lint  ## all checks: style, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style and types only
 	$(BIN)/ruff check .

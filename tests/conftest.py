@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import settings
 
 from muybridge.core import video
@@ -20,6 +21,11 @@ from muybridge.core import video
 # No deadline: others may use the machine. No stored examples: the same ones on every machine.
 settings.register_profile("muybridge", deadline=None, derandomize=True, database=None)
 settings.load_profile("muybridge")
+
+# Where tests run side by side, each keeps to a core, and so do the processes it starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
