@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import muybridge as mb
@@ -24,12 +28,15 @@ SMALL = (
     "model.size=nano",
 )  # fmt: skip
 OWN: dict[str, tuple[str, ...]] = {
-    "flow": ("sampling.steps=2",),
+    "flow": ("sampling.steps=2", "model.dropout=0.1"),
     "vae": ("sampling.steps=2",),
-    "simvp": ("model.frames=4",),
+    "simvp": (
+        "model.frames=4", "critic={kind: gan3d, size: nano}", "objective.pixels.adversarial=0.1",
+    ),
     "flow-latent": ("tokenizer.set=[model.size=nano,model.prior=null,model.text=null]",),
-    "transformer": ("tokenizer.set=[model.size=nano]",),
-}
+    "gan-progressive": ("model.spectral=true",),
+    "transformer": ("tokenizer.set=[model.size=nano]", "model.dropout=0.1"),
+}  # fmt: skip
 # `flow-base` is flow-small's network at another size; `fsq` makes no clips by itself.
 FAMILIES = [name for name in shipped() if name not in ("flow-base", "flow-small", "fsq")]
 
@@ -58,29 +65,86 @@ def weights(run: mb.Run) -> dict[str, torch.Tensor]:
     }
 
 
-class Killed(BaseException):
+class Cut(BaseException):
     """As a kill would end it: nothing is saved on the way out."""
+
+
+def cut(wanted: mb.Recipe, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains until the second step of a stage is to begin."""
+    plain = Loader.iterate
+
+    def iterate(self: Loader, step: int, *given: Any) -> Generator[Batch]:
+        yield next(plain(self, step, *given))
+        raise Cut
+
+    monkeypatch.setattr(Loader, "iterate", iterate)
+    with pytest.raises(Cut):
+        wanted.train(out)
+    monkeypatch.undo()
+
+
+# A process that kills itself: in the first step, which may be a tokenizer's, or while a checkpoint
+# of the model itself is written.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from muybridge import Recipe
+from muybridge.core import config
+from muybridge.data.loader import Loader
+from muybridge.training import checkpoint
+
+settings, out, moment = sys.argv[1:]
+wanted = Recipe.from_tree(config.read_yaml(Path(settings), "recipe"))
+iterate, save = Loader.iterate, checkpoint.save
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def cut(self, step, *given):
+    batches = iterate(self, step, *given)
+    yield next(batches)
+    if moment == "step":
+        kill()
+    yield from batches
+
+def half(run, name, *given):
+    if moment == "save" and name == "step-00000002" and run.name != "tokenizer":
+        checkpoint.save_file = lambda *_: kill()
+    return save(run, name, *given)
+
+Loader.iterate, checkpoint.save = cut, half
+wanted.train(out)
+"""
+
+
+def killed(wanted: mb.Recipe, out: Path, moment: str, environment: Mapping[str, str]) -> None:
+    """Trains in a process that is killed by SIGKILL."""
+    settings = out.with_suffix(".yaml")
+    settings.write_text(yaml.safe_dump(wanted.tree()), encoding="utf-8")
+    given = [sys.executable, "-c", KILLED, str(settings), str(out), moment]
+    ended = subprocess.run(given, env=environment, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_goes_on_bit_for_bit_and_makes_clips_of_their_seed(
-    name: str, precision: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    precision: str,
+    dataset: Path,
+    tmp_path: Path,
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wanted = recipe(dataset, name, precision)
     whole = wanted.train(tmp_path / "whole")
-    plain = Loader.iterate
-
-    def cut(self: Loader, step: int, *given: Any) -> Generator[Batch]:
-        yield next(plain(self, step, *given))
-        raise Killed
-
-    monkeypatch.setattr(Loader, "iterate", cut)
-    with pytest.raises(Killed):
-        wanted.train(tmp_path / "cut")
-    monkeypatch.setattr(Loader, "iterate", plain)
-    parts = wanted.train(tmp_path / "cut")
+    if precision == "fp32":
+        killed(wanted, tmp_path / "parts", "step", environment)
+        killed(wanted, tmp_path / "parts", "save", environment)
+    else:
+        cut(wanted, tmp_path / "parts", monkeypatch)
+    parts = wanted.train(tmp_path / "parts")
     first, second = weights(whole), weights(parts)
     assert first.keys() == second.keys()
     unlike = [n for n, value in first.items() if not torch.equal(value, second[n])]

@@ -59,7 +59,7 @@ class Perceptual(config.Section):
     """Of the weights, settled from them: evaluation refuses to judge by what trained."""
 
 
-_OPTIONAL = ("tokenizer", "perceptual")
+_OPTIONAL = ("tokenizer", "perceptual", "critic")
 BUDGETS = ("steps", "minutes", "epochs")
 
 
@@ -73,6 +73,7 @@ class Recipe:
     prepare: prepare.Config
     tokenizer: Tokenizer | None
     perceptual: Perceptual | None
+    critic: Part | None
     model: Part
     objective: Part
     training: loop.Config
@@ -130,6 +131,7 @@ class Recipe:
             prepare=config.parse(prepare.Config, stored, "prepare"),
             tokenizer=_tokenizer(tree.get("tokenizer")),
             perceptual=_perceptual(tree.get("perceptual")),
+            critic=_critic(tree.get("critic")),
             model=part_of("models", "dit", tree.get("model", {}), "model"),
             objective=objective,
             training=config.parse(loop.Config, tree.get("training", {}), "training"),
@@ -185,6 +187,18 @@ class Recipe:
         if next(iter(given.values())) <= 0:
             name, value = next(iter(given.items()))
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
+        against = getattr(getattr(self.objective.config, "pixels", None), "adversarial", 0.0)
+        if against and self.critic is None:
+            raise RecipeError(
+                f"objective.pixels.adversarial = {against:g}, but the recipe has no critic",
+                "add critic: {kind: gan3d, size: nano}",
+            )
+        if self.critic is not None and not against:
+            raise RecipeError(
+                f"critic is set, but objective.kind = {self.objective.kind} does not ask it",
+                "set objective.pixels.adversarial=0.1 where there is such a setting, or leave "
+                "critic out",
+            )
         metrics.check_names(self.evaluation.metrics, "evaluation.metrics")
         metrics.check_names(self.evaluation.during, "evaluation.during")
         for name in self.evaluation.during:
@@ -266,6 +280,18 @@ def _perceptual(given: Any) -> Perceptual | None:
         Perceptual, {"run": given} if isinstance(given, str) else given, "perceptual"
     )
     return made.with_values(run=str(Path(made.run).resolve())) if made.run else made
+
+
+def _critic(given: Any) -> Part | None:
+    """Networks whose discriminator looks at clips beside other losses, and is told nothing."""
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise RecipeError(
+            f"critic = {given!r}: a section of settings", "as in critic: {kind: gan3d, size: nano}"
+        )
+    made = part_of("models", "gan3d", given, "critic")
+    return replace(made, config=made.config.with_values(labels=0, text=None, picture=False))
 
 
 def _sampling_of(objective: Part) -> type[config.Section]:

@@ -82,7 +82,10 @@ class Run:
 
             distance = Distance(self.recipe.perceptual, self.folder)
         sampling = self.recipe.sampling
-        parts = Parts(network, encoder, mean, std, sampling, tokenizer, distance)
+        critic = None
+        if (judge := self.recipe.critic) is not None:
+            critic = judge.module.build(judge.config)
+        parts = Parts(network, encoder, mean, std, sampling, tokenizer, distance, critic)
         made: Objective = part.module.build(part.config, parts)
         return made
 

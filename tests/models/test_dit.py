@@ -194,6 +194,18 @@ def test_recomputed_layers_keep_less() -> None:
     assert kept[1] < kept[0] / 2
 
 
+def test_dropout_leaves_out_in_training_alone() -> None:
+    made, (x, times) = network(), clips()
+    plain = made(x, level(0.5), times)
+    made.blocks[0].drop.p = 0.5
+    assert torch.equal(made(x, level(0.5), times), plain)
+    made.train()
+    one, two = (made(x, level(0.5), times) for _ in range(2))
+    assert (one - two).abs().amax((1, 2, 3, 4)).min() > 0
+    config = dit.Config(width=48, heads=2, depth=1, text=None, dropout=0.3)
+    assert dit.build(config).blocks[0].drop.p == 0.3
+
+
 def test_labels_matter_and_none_is_not_said() -> None:
     x, times = clips()
     made = network(labels=3)

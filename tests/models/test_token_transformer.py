@@ -210,3 +210,11 @@ def test_shapes_that_do_not_fit_are_refused(settings: dict[str, Any], message: s
 def test_matrices_of_layers_are_found_by_the_optimizer() -> None:
     names = [n for n, p in network().named_parameters() if p.ndim == 2 and "blocks" in n.split(".")]
     assert {name.split(".")[2] for name in names} == {"modulation", "qk", "v", "out", "up", "down"}
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_dropout_leaves_out_in_training_alone(causal: bool) -> None:
+    made, (given, times) = network(causal, dropout=0.5), tokens()
+    assert torch.equal(made(given, times), made(given, times))
+    made.train()
+    assert not torch.equal(made(given, times), made(given, times))

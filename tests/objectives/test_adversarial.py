@@ -357,3 +357,53 @@ def test_two_kinds_of_clip_are_both_learned() -> None:
     for mode in (0.6, -0.6):
         assert float(((made - mode).abs() < 0.3).float().mean()) > 0.1
     assert variety > 0.8
+
+
+class Halves(nn.Module):
+    """A tokenizer: latents are means over two frames and four rows and columns, colours doubled to
+    six channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stride, self.channels = (2, 4, 4), 6
+
+    def encode(self, clips: Tensor) -> Tensor:
+        small = nn.functional.avg_pool3d(clips.transpose(1, 2), self.stride).transpose(1, 2)
+        return torch.cat([small, 2 * small], 2)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        a, b, c = self.stride
+        whole = latents[:, :, :3].repeat_interleave(a, 1)
+        return whole.repeat_interleave(b, 3).repeat_interleave(c, 4)
+
+
+def of_latents() -> Adversarial:
+    torch.manual_seed(0)
+    shape = gan3d.Config(**{**TINY, "widths": (8, 6), "fold": (1, 1, 1), "channels": 6})
+    network, std = gan3d.build(shape), [0.2] * 3 + [0.4] * 3
+    parts = Parts(network, None, [0.0] * 6, std, Sampling(), Halves())
+    return build(Config(), parts)
+
+
+def test_over_latents_both_sides_see_latents_and_clips_come_out() -> None:
+    objective, data = of_latents(), batch()
+    for phase in ("discriminator", "generator"):
+        whole = objective.loss(data, phase, 1.0)
+        assert isinstance(whole, Loss)
+        latents = replace(data, latents=Halves().encode(data.clips))
+        cached = objective.loss(latents, phase, 1.0)
+        assert isinstance(cached, Loss)
+        for name, values in whole.sums.items():
+            torch.testing.assert_close(values, cached.sums[name])
+    made = objective.sample(request())
+    assert made.shape == (3, FRAMES, 3, SIDE, SIDE)
+    torch.testing.assert_close(made, Halves().decode(Halves().encode(made)))  # as one decodes
+    loss, figures = objective.held_out(data)
+    assert math.isfinite(loss)
+    assert 0 <= figures["told_apart"] <= 1
+
+
+def test_a_picture_beside_a_tokenizer_is_refused() -> None:
+    shape = gan3d.Config(**{**TINY, "picture": True})
+    with pytest.raises(RecipeError, match=r"model\.picture"):
+        build(Config(), Parts(gan3d.build(shape), None, MEAN, STD, Sampling(), Halves()))

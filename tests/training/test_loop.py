@@ -26,6 +26,7 @@ from muybridge.core.clips import Batch
 from muybridge.core.errors import Interrupted, MuybridgeError, RunError
 from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
 from muybridge.training import checkpoint, loop, optimizers
+from muybridge.training.average import Average
 
 CPU = torch.device("cpu")
 
@@ -172,7 +173,8 @@ def gradients(batch: Batch, **values: Any) -> dict[str, Tensor]:
     toy, config = Toy(), settings(**values)
     phase = toy.phases()[0]
     optimizer = optimizers.Optimizer(phase.parameters, config.optimizer)
-    facts = loop._update(toy, optimizer, batch, phase.name, 0.5, config, hooks())
+    parts = loop._Parts(toy, Average(toy.generator, 0.1), {phase.name: optimizer})
+    facts = loop._update(parts, phase.name, batch, 0.5, config, hooks())
     made = {name: p.grad for name, p in phase.parameters.items() if p.grad is not None}
     return made | {"loss": torch.tensor(facts["loss"])}
 
@@ -239,6 +241,32 @@ def test_a_phase_is_updated_on_its_own_steps_only(tmp_path: Path) -> None:
     state = weights(tmp_path)
     assert state["optimizer/critic/weight/step"] == 3  # steps 0, 2 and 4
     assert state["optimizer/generator/head.weight/step"] == 5
+
+
+def test_the_log_has_the_losses_of_each_phase_by_name(tmp_path: Path) -> None:
+    loop.train(Toy(), settings(steps=2, log_every=1), tmp_path, CPU, hooks())
+    first, second = (line["losses"] for line in log(tmp_path) if line["kind"] == "train")
+    assert first.keys() == {"error", "size", "critic error", "critic size"}
+    assert first["error"] != first["critic error"]
+    assert second.keys() == {"error", "size"}  # the critic rests on every second step
+
+
+class Dropping(Toy):
+    """Leaves numbers out at random."""
+
+    def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
+        kept = nn.functional.dropout(batch.clips, 0.5, self.training)
+        return super().loss(replace(batch, clips=kept), phase, progress)
+
+
+def test_what_dropout_leaves_out_follows_from_the_step_alone(tmp_path: Path) -> None:
+    loop.train(Dropping(), settings(steps=4), tmp_path / "one", CPU, hooks())
+    torch.manual_seed(99)
+    loop.train(Dropping(), settings(steps=4), tmp_path / "two", CPU, hooks())
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert equal(one, two)
+    loop.train(Toy(), settings(steps=4), tmp_path / "plain", CPU, hooks())
+    assert not equal(weights(tmp_path / "plain"), one)
 
 
 def test_not_a_number_stops_before_the_weights_change_and_names_the_clips(tmp_path: Path) -> None:

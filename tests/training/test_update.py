@@ -13,6 +13,7 @@ from muybridge.core import distributed
 from muybridge.core.clips import Batch
 from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
 from muybridge.training import loop, optimizers
+from muybridge.training.average import Average
 
 BRIGHT, DARK = 1.0, -1.0
 
@@ -67,7 +68,8 @@ def update(objective: Forked, given: Batch, size: int | None = None) -> optimize
         autocast=nullcontext,
         measure=dict,
     )
-    loop._update(objective, optimizer, given, "generator", 0.5, config, hooks)
+    parts = loop._Parts(objective, Average(objective.generator, 0.1), {"generator": optimizer})
+    loop._update(parts, "generator", given, 0.5, config, hooks)
     return optimizer
 
 

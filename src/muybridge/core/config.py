@@ -18,6 +18,7 @@ S = TypeVar("S", bound="Section")
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, pydantic.Field(ge=1)]
+Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 class Section(pydantic.BaseModel):

@@ -11,18 +11,17 @@ import copy
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core import chance
 from ..core.clips import Batch
-from ..core.config import Count, NotNegative, Positive, Section
+from ..core.config import Count, NotNegative, Positive, Section, Share
 from ..core.errors import DataError, MuybridgeError
 from ..core.progress import bar
 from ..data import augment
@@ -31,7 +30,6 @@ from ..models import encoder3d
 from . import weights
 
 Array = npt.NDArray[np.float64]
-Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 Curve = list[tuple[int, float, float]]
 # Clips, and the numbers of their classes (n,) or 1 and 0 for each object (n, classes).
 Told = tuple[Tensor, Tensor]

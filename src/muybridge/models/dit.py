@@ -15,7 +15,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..core.config import Section
+from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
 from .patches import from_patches, to_patches, waves
@@ -37,6 +37,9 @@ class Config(Section):
     recompute: bool = False
     """Keep only what goes in and out of layers for the backward pass, and compute the rest again: a
     third more work, far less memory (activation checkpointing; Chen et al. 2016)."""
+    dropout: Share = 0.0
+    """Share of the numbers in each feed-forward layer that are left out in training: for few clips,
+    seen many times (Srivastava et al. 2014)."""
     jumps: bool = False
     """Is told where a sampling step ends as well, for the objective `shortcut`."""
     channels: int = 3
@@ -88,7 +91,7 @@ class DiT(nn.Module):
             self.text = nn.Linear(config.text.width, width)
             self.text_pool = nn.Linear(width, width)
             self.nothing = nn.Parameter(torch.randn(config.text.length, width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final = nn.Linear(width, 2 * width)
         self.head = nn.Linear(width, pixels)
         self._initialise()
@@ -207,14 +210,15 @@ class DiT(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each scaled, shifted and gated by the condition (adaLN-zero)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.heads = heads
+        width, self.heads = config.width, config.heads
         self.modulation = nn.Linear(width, 6 * width)
         self.qk = nn.Linear(width, 2 * width, bias=False)
         self.v = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width)
         self.up = nn.Linear(width, 4 * width)
+        self.drop = nn.Dropout(config.dropout)
         self.down = nn.Linear(4 * width, width)
         self.around = Around(width)
 
@@ -230,7 +234,8 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, -1)
         x = torch.addcmul(x, gate1, self._attend(fused.modulate(x, shift1, scale1), turn))
         mixed = self.around(fused.modulate(x, shift2, scale2), grid)
-        return torch.addcmul(x, gate2, self.down(fused.squared_relu(self.up(mixed))))
+        up = self.drop(fused.squared_relu(self.up(mixed)))
+        return torch.addcmul(x, gate2, self.down(up))
 
     def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         batch, tokens, _ = x.shape

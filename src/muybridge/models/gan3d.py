@@ -14,18 +14,18 @@ unfolded through lapped patches (`patches.py`), which leave less of a seam where
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Annotated, Any
 
 import pydantic
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ..core.config import Count, Section
 from . import text as text_module
+from .gan_told import Told
 from .patches import from_patches, waves
-from .volumes import PLACES, Conv3d, enlarged, folded, halved, places_of
+from .volumes import PLACES, SLOPE, Conv3d, act, enlarged, folded, halved, places_of
 
 
 class Config(Section):
@@ -44,6 +44,9 @@ class Config(Section):
     """Clips go on from their first frame, where the data's tasks give it."""
     channels: Count = 3
     """Channels of a clip."""
+    spectral: bool = False
+    """The discriminator's weights are divided by their largest singular value (Miyato et al. 2018,
+    "Spectral Normalization for Generative Adversarial Networks"), beside penalties or without."""
     labels: int = 0
     """Classes, settled from the dataset; 0 for none."""
     text: text_module.Config | None = text_module.Config()
@@ -98,8 +101,8 @@ class Generator(nn.Module):
         widths, latent = config.widths, config.latent
         self.told = Told(config)
         self.style = nn.Sequential(
-            nn.Linear(2 * latent if self.told.any else latent, latent), nn.LeakyReLU(_SLOPE),
-            nn.Linear(latent, latent), nn.LeakyReLU(_SLOPE),
+            nn.Linear(2 * latent if self.told.any else latent, latent), nn.LeakyReLU(SLOPE),
+            nn.Linear(latent, latent), nn.LeakyReLU(SLOPE),
         )  # fmt: skip
         self.place = nn.Linear(PLACES, widths[0])
         self.start = nn.Linear(latent, widths[0])
@@ -185,6 +188,8 @@ class Discriminator(nn.Module):
         self.score = nn.Linear(widths[0], 1)
         self.fit = nn.Linear(widths[0], config.latent) if self.told.any else None
         _initialise(self, config.depth * len(widths))
+        if config.spectral:
+            _normalise(self)
 
     def forward(
         self,
@@ -215,7 +220,7 @@ class Discriminator(nn.Module):
         # What is seen counts by where it is: a learned weight for each place and channel.
         t, h, w = x.shape[2:]
         weight = self.place(places_of(times, (t, h, w))).permute(0, 4, 1, 2, 3)
-        seen = (_act(x) * weight).mean((2, 3, 4))
+        seen = (act(x) * weight).mean((2, 3, 4))
         score: Tensor = self.score(seen).float()[:, 0]
         told, _ = self.told(label, words, mask, picture, len(clips))
         if self.fit is None or told is None:
@@ -275,97 +280,31 @@ class Faller(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + two 3x3x3 convolutions of it, at first x alone; a style scales what goes into them."""
+    """x + what a narrow passage makes of it: fewer channels, convolved in space and then in time
+    (Tran et al. 2018, "A Closer Look at Spatiotemporal Convolutions"), and as many again; at first
+    x alone. A style scales what goes in."""
 
     def __init__(self, width: int, style: int | None = None) -> None:
         super().__init__()
-        self.first = Conv3d(width, width, 3, padding=1)
-        self.second = Conv3d(width, width, 3, padding=1)
+        inner = max(_NARROWEST, width // 4)
+        self.narrow = Conv3d(width, inner, 1)
+        self.space = Conv3d(inner, inner, (1, 3, 3), padding=(0, 1, 1))
+        self.time = Conv3d(inner, inner, (3, 1, 1), padding=(1, 0, 0))
+        self.widen = Conv3d(inner, width, 1)
         self.steer = None if style is None else nn.Linear(style, width)
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         """(batch, width, t, h, w) to the same."""
-        change = _act(x)
+        change = act(x)
         if self.steer is not None and style is not None:
             change = change * (1 + self.steer(style))[:, :, None, None, None]
-        made: Tensor = x + self.second(_act(self.first(change)))
+        for layer in (self.narrow, self.space, self.time):
+            change = act(layer(change))
+        made: Tensor = x + self.widen(change)
         return made
 
 
-class Told(nn.Module):
-    """What is told of a clip, its class, words and picture, as one row of numbers."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        width = config.latent
-        # One entry more than there are classes: the last says "not said".
-        self.label = nn.Embedding(config.labels + 1, width) if config.labels else None
-        self.text = None if config.text is None else nn.Linear(config.text.width, width)
-        self.nothing = None if config.text is None else nn.Parameter(torch.randn(width))
-        self.sight = Sight(config) if config.picture else None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is anything to tell."""
-        return not (self.label is None and self.text is None and self.sight is None)
-
-    def forward(
-        self,
-        label: Tensor | None,
-        words: Tensor | None,
-        mask: Tensor | None,
-        picture: Tensor | None,
-        count: int,
-    ) -> tuple[Tensor | None, list[Tensor]]:
-        """(count, latent), or None where there is nothing to tell; and a map of the picture for
-        each level, the coarsest first."""
-        told, maps = [], list[Tensor]()
-        if self.label is not None:
-            unsaid = self.label.weight.new_full((count,), self.label.num_embeddings - 1)
-            told.append(self.label(unsaid.long() if label is None else label))
-        if self.text is not None and self.nothing is not None:
-            said = self.nothing.expand(count, -1)
-            if words is not None and mask is not None:
-                mean = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-                said = torch.where(mask.any(1, keepdim=True), self.text(mean).float(), said)
-            told.append(said)
-        if self.sight is not None and picture is not None:
-            maps, seen = self.sight(picture)
-            told.append(seen)
-        return (torch.stack(told).sum(0) if told else None), maps
-
-
-class Sight(nn.Module):
-    """A picture to a map for each level, and to one row of numbers."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.fold, fine = config.fold, config.widths[::-1]
-        self.see = nn.Conv2d((config.channels + 1) * math.prod(self.fold[1:]), fine[0], 1)
-        self.halve = nn.ModuleList(
-            nn.Conv2d(width, below, 2, stride=2) for width, below in pairwise(fine)
-        )
-        self.mix = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in fine)
-        self.sum_up = nn.Linear(fine[-1], config.latent)
-
-    def forward(self, picture: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(batch, channels + 1, height, width) to maps (batch, width of the level, h, w), the
-        coarsest first, and (batch, latent)."""
-        x = self.see(folded(picture[:, None], (1, *self.fold[1:]))[:, :, 0])
-        maps = []
-        for place, mix in enumerate(self.mix):
-            x = x if place == 0 else self.halve[place - 1](x)
-            x = x + mix(_act(x))
-            maps.append(_act(x))
-        return maps[::-1], self.sum_up(maps[-1].mean((2, 3)))
-
-
-_SLOPE, _DRAWS, _PIXELS = 0.2, 256, 0.25
-
-
-def _act(x: Tensor) -> Tensor:
-    """Leaky ReLU: bent nowhere but at 0, which makes a gradient of gradients cheap."""
-    return F.leaky_relu(x, _SLOPE)
+_DRAWS, _PIXELS, _NARROWEST = 256, 0.25, 16
 
 
 def _beside(latent: Tensor, told: Tensor | None) -> Tensor:
@@ -384,8 +323,9 @@ def _initialise(network: nn.Module, depth: int) -> None:
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, Residual):
-                nn.init.kaiming_normal_(module.first.weight, _SLOPE).mul_(depth**-0.5)
-                nn.init.zeros_(module.second.weight)
+                for layer in (module.narrow, module.space, module.time):
+                    nn.init.kaiming_normal_(layer.weight, SLOPE).mul_(depth ** (-1 / 6))
+                nn.init.zeros_(module.widen.weight)
                 if module.steer is not None:
                     nn.init.zeros_(module.steer.weight)
             elif isinstance(module, Riser):
@@ -396,3 +336,12 @@ def _initialise(network: nn.Module, depth: int) -> None:
                 weight = module.see.weight.zero_()[..., 0, 0, 0]
                 slow = waves(module.fold, module.channels, len(weight))
                 weight[: len(slow)] = _PIXELS * slow
+
+
+def _normalise(network: nn.Module) -> None:
+    """Divides all weights by their spectral norm; none may be zero, as the last of branches are."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv3d | nn.Conv2d | nn.Linear):
+            if not module.weight.any():
+                nn.init.normal_(module.weight, std=0.1 * module.weight[0].numel() ** -0.5)
+            spectral_norm(module)

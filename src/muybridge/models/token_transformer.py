@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from ..core.config import Count, Section
+from ..core.config import Count, Section, Share
 from . import fused
 from . import text as text_module
 from .dit import _PLACES, _positions, _spread
@@ -39,6 +39,9 @@ class Config(Section):
     levels: tuple[Count, ...] = ()
     """Steps of each of the numbers that a token stands for, settled from the tokenizer: tokens that
     have one in common share what is learned of it. None: each token is learned by itself."""
+    dropout: Share = 0.0
+    """Share of the numbers in each feed-forward layer that are left out in training: for few clips,
+    seen many times (Srivastava et al. 2014)."""
     frames: int = 0
     """Frames of a training clip, settled from the data: longer ones are made piece by piece; 0
     makes any length at once."""
@@ -145,7 +148,7 @@ class TokenTransformer(nn.Module):
             self.text = nn.Linear(config.text.width, width)
             self.text_pool = nn.Linear(width, width)
             self.nothing = nn.Parameter(torch.randn(config.text.length, width) * 0.02)
-        made = (Block(width, config.heads, config.causal) for _ in range(config.depth))
+        made = (Block(config) for _ in range(config.depth))
         self.blocks = nn.ModuleList(made)
         self.final = nn.Linear(width, 2 * width)
         self._initialise()
@@ -313,14 +316,15 @@ class Vectors(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each scaled, shifted and gated by the condition (adaLN-zero)."""
 
-    def __init__(self, width: int, heads: int, causal: bool) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.heads, self.causal = heads, causal
+        width, self.heads, self.causal = config.width, config.heads, config.causal
         self.modulation = nn.Linear(width, 6 * width)
         self.qk = nn.Linear(width, 2 * width, bias=False)
         self.v = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width)
         self.up = nn.Linear(width, 4 * width)
+        self.drop = nn.Dropout(config.dropout)
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, told: tuple[Tensor, ...], turn: Turn, past: Past | None) -> Tensor:
@@ -329,7 +333,7 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = told
         x = torch.addcmul(x, gate1, self._attend(fused.modulate(x, shift1, scale1), turn, past))
         up = self.up(fused.modulate(x, shift2, scale2))
-        return torch.addcmul(x, gate2, self.down(fused.squared_relu(up)))
+        return torch.addcmul(x, gate2, self.down(self.drop(fused.squared_relu(up))))
 
     def _attend(self, x: Tensor, turn: Turn, past: Past | None) -> Tensor:
         batch, tokens, _ = x.shape

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _LAST = torch.channels_last_3d
+SLOPE = 0.2
 # Waves along each side of a picture; turns a second of those in time; features of a place.
 _ACROSS, _TURNS = 4, (0.25, 0.5)
 PLACES = _ACROSS**2 * (1 + 2 * len(_TURNS))
@@ -35,6 +36,11 @@ class Conv3d(nn.Conv3d):
         bias = None if self.bias is None else self.bias.to(kind).view_as(self.bias)
         made: Tensor = _convolve(x, weight, bias, self.stride, self.padding)
         return made
+
+
+def act(x: Tensor) -> Tensor:
+    """Leaky ReLU: bent nowhere but at 0, which makes a gradient of gradients cheap."""
+    return F.leaky_relu(x, SLOPE)
 
 
 def computed_in(x: Tensor) -> torch.dtype:

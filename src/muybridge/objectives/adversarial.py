@@ -17,11 +17,10 @@ no difference; below 0 by chance.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, cast
 
 import pydantic
 import torch
@@ -36,6 +35,8 @@ from . import conditions
 from .augment import Config as Augment
 from .augment import augmented
 from .base import Loss, Objective, Parts, Phase, SampleRequest
+from .critic import Networks, frozen, scaled, told_apart
+from .latents import Latents
 
 Given = Batch | SampleRequest
 
@@ -64,25 +65,11 @@ class Sampling(Section):
     """Below 1: nearer to the mean of what was asked for, more alike and with fewer faults."""
 
 
-class Networks(Protocol):
-    """What the objective needs of `models/gan3d.py`, or of a network of one's own."""
-
-    levels: int
-    config: Any
-    generator: nn.Module
-    discriminator: nn.Module
-
-    def reduced(self, clips: Tensor, level: float) -> Tensor:
-        """Clips as they are at a level."""
-
-
 def build(config: Config, parts: Parts) -> Adversarial:
     """Makes the objective."""
     return Adversarial(config, parts)
 
 
-# Numbers in a picture of 64 x 64, which `gamma` is for.
-_PICTURE = 3 * 64 * 64
 # Rows and columns of the pictures that are compared.
 _SMALL = 8
 
@@ -115,6 +102,12 @@ class Adversarial(Objective):
             self.discriminator["text"] = copy.deepcopy(parts.text)
         for name, values in {"mean": parts.mean, "std": parts.std}.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
+        self.latents = Latents(parts.tokenizer) if parts.tokenizer is not None else None
+        if self.latents and self.shape.picture:
+            raise RecipeError(
+                "model.picture = true, but the networks see latents and no pictures",
+                "leave out either model.picture or tokenizer",
+            )
 
     def phases(self) -> tuple[Phase, ...]:
         """The discriminator is updated first."""
@@ -137,7 +130,7 @@ class Adversarial(Objective):
         """Weight of the penalties for clips (batch, time, channel, height, width)."""
         first, last = self.config.gamma
         now = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
-        return now * math.sqrt(clips[0].numel() / _PICTURE)
+        return scaled(now, clips)
 
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """The share of a clip's frames that are real."""
@@ -147,24 +140,21 @@ class Adversarial(Objective):
     def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
         """Softplus of how far ahead the wrong one of a pair is; for the discriminator also the
         squares of its gradients."""
+        batch = self.latents.encoded(batch) if self.latents else batch
         level, weight = self.level(progress), batch.frame_weight.mean(1)
         unsaid = int(self.shape.labels)
         batch = conditions.dropped(batch, self.config.drop, self.config.drop_one, unsaid)
         real = self._real(batch, level)
         if phase == "generator":
             made = self._made(batch, level, phase)
-            with _frozen(self.discriminator):
+            with frozen(self.discriminator):
                 of_real = self._judged(batch, level, real, [f"{phase} real"])
                 of_made = self._judged(batch, level, made, [f"{phase} made"])
             return Loss({"pairs": F.softplus(of_real - of_made) * weight})
         with torch.no_grad():
             made = self._made(batch, level, phase)
-        both = torch.cat([real, made]).requires_grad_()
-        scores = self._judged(batch, level, both, [f"{phase} real", f"{phase} made"])
-        slopes = torch.autograd.grad(scores.sum(), both, create_graph=True)[0].float()
-        of_real, of_made = scores.chunk(2)
-        r1, r2 = slopes.square().sum((1, 2, 3, 4)).chunk(2)
-        terms = {"pairs": F.softplus(of_made - of_real), "r1": r1, "r2": r2}
+        uses = [f"{phase} real", f"{phase} made"]
+        terms = told_apart(lambda both: self._judged(batch, level, both, uses), real, made)
         half = self.gamma(progress, real) / 2
         return Loss({n: term * weight for n, term in terms.items()}, {"r1": half, "r2": half})
 
@@ -181,6 +171,7 @@ class Adversarial(Objective):
         energy, variety = {}, {}
         for name, seen in {"pictures": _pictures, "motion": _motion}.items():
             energy[name], variety[name] = _compared(seen(made), seen(batch.clips))
+        batch = self.latents.encoded(batch) if self.latents else batch
         both = torch.cat([self._real(batch, level), self._made(batch, level, use)])
         of_real, of_made = self._judged(batch, level, both).chunk(2)
         apart = float((of_real[:, None] > of_made).float().mean())
@@ -200,20 +191,31 @@ class Adversarial(Objective):
 
     def _made(self, batch: Batch, level: float, use: str) -> Tensor:
         """Clips as they are at a level, standardised, for the discriminator to see."""
-        made = self._generated(batch, level, use)
+        made = self._generated(batch, level, use, batch.times, _size(batch))
         return _blanked(self._kept(made, batch, level), batch)
 
     def _finished(self, given: Given, use: str, truncation: float) -> Tensor:
         """Clips of full extent in [-1, 1]."""
-        level = self.level(self.progress)
-        made = self._generated(given, level, use, truncation=truncation, full=True)
-        made = self._kept(made, given, self.levels - 1)
-        return (made * self.std + self.mean).clamp(-1, 1)
+        level, size, times = self.level(self.progress), _size(given), given.times
+        if self.latents:
+            (_, b, c), times = self.latents.stride, self.latents.over_time(times)
+            size = size[0] // b, size[1] // c
+        made = self._generated(given, level, use, times, size, truncation=truncation, full=True)
+        made = self._kept(made, given, self.levels - 1) * self.std + self.mean
+        return self.latents.decoded(made) if self.latents else made.clamp(-1, 1)
 
-    def _generated(self, given: Given, level: float, use: str, **more: Any) -> Tensor:
+    def _generated(
+        self,
+        given: Given,
+        level: float,
+        use: str,
+        times: Tensor,
+        size: tuple[int, int],
+        **more: Any,
+    ) -> Tensor:
         latent = chance.normal(given.seeds, (self.shape.latent,), f"latent {use}")
         told = self._told(self.generator, given)
-        made = self.generator["network"](latent, given.times, _size(given), level, *told, **more)
+        made = self.generator["network"](latent, times, size, level, *told, **more)
         return made.float()  # type: ignore[no-any-return]
 
     def _judged(
@@ -286,16 +288,6 @@ def _blanked(clips: Tensor, batch: Batch) -> Tensor:
         return clips
     ratio = real.shape[1] // clips.shape[1]
     return clips * real.view(*clips.shape[:2], ratio).amin(2)[:, :, None, None, None]
-
-
-@contextlib.contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Within, what is computed asks for no gradients of a module's own parameters."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
 
 
 def _pictures(clips: Tensor) -> Tensor:

@@ -41,12 +41,16 @@ class Config(Section):
     """Mirror left and right; wrong where words or labels tell a direction."""
 
 
+_COLOURS = 3
+
+
 def augmented(clips: Tensor, seeds: Tensor, uses: Sequence[str], config: Config) -> Tensor:
     """Changes each clip by draws of its own.
 
     Args:
         clips: (n, time, 3, height, width), standardised: 0 is the mean colour. As many times as
-            there are `uses`, one for each of the seeds.
+            there are `uses`, one for each of the seeds. Latents, which have other channels, are
+            moved and blanked alone.
         seeds: each clip's own source of chance (n / uses,).
         uses: what names the draws of each of these parts.
     """
@@ -66,12 +70,13 @@ def augmented(clips: Tensor, seeds: Tensor, uses: Sequence[str], config: Config)
         draw: Tensor = torch.special.ndtri(uniform(kind))
         return draw * drawn(kind)
 
-    clips = _coloured(
-        clips,
-        config.brightness * normal("brightness"),
-        (config.contrast * normal("contrast")).exp(),
-        (config.saturation * normal("saturation")).exp(),
-    )
+    if clips.shape[2] == _COLOURS:
+        clips = _coloured(
+            clips,
+            config.brightness * normal("brightness"),
+            (config.contrast * normal("contrast")).exp(),
+            (config.saturation * normal("saturation")).exp(),
+        )
     far = config.shift * drawn("shift")
     mirrored = drawn("flip") * config.flip
     clips = _moved(

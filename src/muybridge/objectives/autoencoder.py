@@ -22,6 +22,7 @@ from ..core.errors import MuybridgeError
 from ..sampling import integrators
 from . import flow_matching, losses
 from .base import Loss, Objective, Parts, Phase, SampleRequest
+from .critic import critic_of
 from .latents import over_time
 
 Sampling = integrators.Config
@@ -53,6 +54,7 @@ class Autoencoder(Objective):
         super().__init__()
         self.config, self.perceptual = config, parts.perceptual
         self.generator = nn.ModuleDict({"network": parts.network})
+        self.critic = critic_of(config.pixels, parts)
         self.gaussian = not parts.network.vocabulary
         # Not registered: it has no weights but the generator's, which are not to be kept twice.
         self._priors: tuple[flow_matching.FlowMatching, ...] = ()
@@ -75,16 +77,21 @@ class Autoencoder(Objective):
         return self.generator["network"]
 
     def phases(self) -> tuple[Phase, ...]:
-        """The codec, and its prior where it has one."""
+        """The codec, its prior where it has one, and the critic where there is one."""
         codec = self.network.codec()
-        if self.prior is None:
-            return (Phase("codec", codec),)
-        own = set(codec.values())
-        named = self.generator.named_parameters()
-        return (Phase("codec", codec), Phase("prior", {n: p for n, p in named if p not in own}))
+        phases = [Phase("codec", codec)]
+        if self.prior is not None:
+            own = set(codec.values())
+            named = self.generator.named_parameters()
+            phases.append(Phase("prior", {n: p for n, p in named if p not in own}))
+        if self.critic:
+            phases.append(self.critic.phase())
+        return tuple(phases)
 
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """The frames that are real."""
+        if self.critic and phase == "critic":
+            return self.critic.weights(batch)
         frames = batch.frame_weight.sum(1)
         names = ("velocity", "spread") if phase == "prior" else (*self.config.pixels.used, "kl")
         return dict.fromkeys(names, frames)
@@ -92,12 +99,18 @@ class Autoencoder(Objective):
     def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
         """Of the codec: pixels and divergence. Of the prior: its velocity, and how far what latents
         are standardised by is from their own mean and deviation."""
+        if self.critic and phase == "critic":
+            with torch.no_grad():
+                made = self.network.decode(self._drawn(batch)[0])
+            return self.critic.loss(made, batch)
         return self._prior_loss(batch) if phase == "prior" else self._codec_loss(batch, progress)
 
     def _codec_loss(self, batch: Batch, progress: float) -> Loss:
         latents, divergence = self._drawn(batch)
         made = self.network.decode(latents)
         sums = self._compared(made, batch)
+        if self.critic:
+            sums["adversarial"] = self.critic.against(made, batch) * batch.frame_weight.sum(1)
         sums["kl"] = divergence * batch.frame_weight.sum(1)
         return Loss(sums, {**self.config.pixels.used, "kl": self._kl(progress)})
 

@@ -26,6 +26,8 @@ class Parts:
         tokenizer: turns clips into latents or tokens and back, frozen; None for pixels.
         perceptual: how far apart two clips look, frame by frame, (batch, time); None where the
             recipe names no network for it.
+        critic: networks of which the discriminator judges beside other losses; None where the
+            recipe has none.
     """
 
     network: nn.Module
@@ -35,6 +37,7 @@ class Parts:
     sampling: Section
     tokenizer: nn.Module | None = None
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
+    critic: nn.Module | None = None
 
 
 @dataclass(frozen=True)

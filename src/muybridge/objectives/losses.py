@@ -33,10 +33,19 @@ class Config(Section):
     """Distance of features, by the network that the recipe's `perceptual` names (Zhang et al. 2018,
     "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric")."""
 
+    adversarial: NotNegative = 0.0
+    """How much less real than the real clip it looks to the discriminator of the recipe's `critic`,
+    which learns beside it."""
+
     @property
     def used(self) -> dict[str, float]:
         """The weights of the parts that are not left out, by name."""
         return {name: weight for name, weight in self.model_dump().items() if weight}
+
+    @property
+    def framewise(self) -> tuple[str, ...]:
+        """Those that are of each frame: all but the critic's."""
+        return tuple(name for name in self.used if name != "adversarial")
 
 
 _KNEE = 0.1
@@ -49,7 +58,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 def compare(
     made: Tensor, real: Tensor, weight: Tensor, config: Config, perceptual: Distance | None = None
 ) -> dict[str, Tensor]:
-    """Per-clip sums over frames of each part in use, each (batch,).
+    """Per-clip sums over frames of each part in use but the critic's, each (batch,).
 
     Args:
         made, real: (batch, time, channel, height, width) in [-1, 1].
@@ -69,7 +78,7 @@ def compare(
                 "add perceptual: {run: RUN} of kind vae, or perceptual: {weights: FOLDER} of LPIPS",
             )
         kinds["perceptual"] = perceptual
-    return {name: (kinds[name](made, real) * weight).sum(1) for name in config.used}
+    return {name: (kinds[name](made, real) * weight).sum(1) for name in config.framewise}
 
 
 def _mse(made: Tensor, real: Tensor) -> Tensor:

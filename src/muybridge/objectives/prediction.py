@@ -19,8 +19,9 @@ from ..core.clips import Batch
 from ..core.config import Section
 from ..core.errors import MuybridgeError, RecipeError
 from . import conditions, losses
-from .base import Loss, Objective, Parts, SampleRequest
+from .base import Loss, Objective, Parts, Phase, SampleRequest
 from .conditions import Conditions
+from .critic import critic_of
 
 
 class Config(Section):
@@ -66,13 +67,20 @@ class Prediction(Objective):
     def __init__(self, config: Config, parts: Parts) -> None:
         super().__init__()
         self.config, self.perceptual = config, parts.perceptual
+        self.critic = critic_of(config.pixels, parts)
         made = {"network": parts.network} | ({} if parts.text is None else {"text": parts.text})
         self.generator: nn.ModuleDict = nn.ModuleDict(made)
         for name, values in {"mean": parts.mean, "std": parts.std}.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
 
+    def phases(self) -> tuple[Phase, ...]:
+        """The predictor, and the critic where there is one."""
+        return (*super().phases(), *([self.critic.phase()] if self.critic else []))
+
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """The frames that are real and not given."""
+        if self.critic and phase == "critic":
+            return self.critic.weights(batch)
         counted = batch.frame_weight[:, self._given :].sum(1)
         return dict.fromkeys(self.config.pixels.used, counted)
 
@@ -86,7 +94,20 @@ class Prediction(Objective):
         """
         share, unsaid = self.config.drop, int(self._network.config.labels)
         told = self._read(conditions.dropped(batch, share, share, unsaid))
-        return Loss(self._compared(self._predicted(batch, told), batch), self.config.pixels.used)
+        if self.critic and phase == "critic":
+            with torch.no_grad():
+                made = self._whole(batch, self._predicted(batch, told))
+            return self.critic.loss(made, batch)
+        made = self._predicted(batch, told)
+        sums = self._compared(made, batch)
+        if self.critic:
+            each = self.critic.against(self._whole(batch, made), batch)
+            sums["adversarial"] = each * self.weights(batch, phase)["adversarial"]
+        return Loss(sums, self.config.pixels.used)
+
+    def _whole(self, batch: Batch, made: Tensor) -> Tensor:
+        """Clips of the given frames and those that were made."""
+        return torch.cat([batch.clips[:, : self._given], made], 1)
 
     def held_out(self, batch: Batch) -> tuple[float, dict[str, Any]]:
         """The loss, all being said that is known; figures: the PSNR in dB of what is predicted
@@ -152,8 +173,8 @@ class Prediction(Objective):
         last, real = self._given - 1, batch.clips[:, self._given - 1 :]
         weight = batch.frame_weight[:, last:].clone()
         weight[:, 0] = 0
-        made = torch.cat([batch.clips[:, last : last + 1], made], 1)
-        return losses.compare(made, real, weight, self.config.pixels, self.perceptual)
+        after = torch.cat([batch.clips[:, last : last + 1], made], 1)
+        return losses.compare(after, real, weight, self.config.pixels, self.perceptual)
 
     def _check(self, mask: Tensor | None, known: Tensor) -> None:
         """Refuses clips of which other frames are given than the network goes on from."""

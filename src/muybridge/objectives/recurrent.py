@@ -17,8 +17,8 @@ nothing, which is the hardest, is learned from the clips of which nothing is giv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple, Protocol, cast
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, cast
 
 import pydantic
 import torch
@@ -28,7 +28,9 @@ from ..core import chance, measures
 from ..core.clips import Batch
 from ..core.config import Count, NotNegative, Section
 from . import conditions, losses
-from .base import Loss, Objective, Parts, SampleRequest
+from .base import Loss, Objective, Parts, Phase, SampleRequest
+from .critic import critic_of
+from .predictor import Predictor, State, divergence
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
@@ -69,40 +71,6 @@ class Sampling(Section):
 
 # Weights are divided by no less, as in the loop.
 _LEAST = 1e-8
-
-State = list[tuple[Tensor, ...]]
-Law = tuple[Tensor, Tensor]
-"""Means and log-variances of independent normal numbers, each (batch, ...)."""
-
-
-class Predictor(Protocol):
-    """What `models/convrnn.py` has. Frames are of mean 0 and deviation 1; lists are of scales."""
-
-    def latents(self, size: tuple[int, int]) -> list[tuple[int, ...]]:
-        """Shapes of a frame's latents."""
-
-    def told(self, count: int, *conditions: Tensor | None) -> Tensor:
-        """What clips are said to be: from label, text and its mask."""
-
-    def start(self, count: int, size: tuple[int, int]) -> State:
-        """What is remembered before there is a frame."""
-
-    def follow(self, state: State, frames: Tensor, seconds: Tensor) -> tuple[list[Tensor], State]:
-        """What is shown after each of frames (batch, time, 3, height, width), so many `seconds`
-        (batch, time) before the next; and what is remembered after the last."""
-
-    def look(self, frames: Tensor) -> list[Tensor]:
-        """What posteriors are to see of frames (n, 3, height, width)."""
-
-    def draw(
-        self,
-        shown: list[Tensor],
-        told: Tensor,
-        noise: list[Tensor],
-        seen: list[Tensor] | None = None,
-    ) -> tuple[Tensor, Sequence[Law], Sequence[Law]]:
-        """Changes (n, 3, height, width) that make the next frames, the priors and posteriors of
-        their latents: drawn from these where something of the frames is `seen`."""
 
 
 class _Window(NamedTuple):
@@ -151,13 +119,20 @@ class Recurrent(Objective):
         super().__init__()
         assert isinstance(parts.sampling, Sampling)
         self.config, self.sampling, self.perceptual = config, parts.sampling, parts.perceptual
+        self.critic = critic_of(config.pixels, parts)
         made = {"network": parts.network} | ({} if parts.text is None else {"text": parts.text})
         self.generator: nn.ModuleDict = nn.ModuleDict(made)
         for name, values in {"mean": parts.mean, "std": parts.std}.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
 
+    def phases(self) -> tuple[Phase, ...]:
+        """The predictor, and the critic where there is one."""
+        return (*super().phases(), *([self.critic.phase()] if self.critic else []))
+
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """The frames that are real and not given."""
+        if self.critic and phase == "critic":
+            return self.critic.weights(batch)
         return dict.fromkeys([*self.config.pixels.used, "kl"], _counted(batch).sum(1))
 
     def loss(self, batch: Batch, phase: str, progress: float) -> Iterator[Loss]:
@@ -165,6 +140,10 @@ class Recurrent(Objective):
         warmup = self.config.kl_warmup
         warm = min(1.0, progress / warmup) if warmup else 1.0
         stretches = self._through(batch, self.own(progress), self.config.noise)
+        if self.critic and phase == "critic":
+            with torch.no_grad():
+                made = torch.cat([stretch.made for stretch in stretches], 1)
+            return iter([self.critic.loss(made, batch)])
         kind = batch.clips.device.type
         enabled, half = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         # Parts are asked for later, when the precision that holds now may not hold any more.
@@ -191,6 +170,7 @@ class Recurrent(Objective):
         means = {
             name: float(sum(part.sums[name].sum() for part in parts) / weight.sum().clamp(_LEAST))
             for name, weight in weights.items()
+            if name != "adversarial"  # what it is far from moves
         }
         total = sum(parts[0].shares[name] * mean for name, mean in means.items())
         counted = _counted(batch)[..., None]
@@ -313,6 +293,9 @@ class Recurrent(Objective):
             sums = losses.compare(made, real, seen, self.config.pixels, self.perceptual)
             nats = stretch.kl.clamp(min=self.config.free).sum(-1)
             last = made[:, -1:].detach()
+            if self.critic:  # all else of the clip being real
+                whole = torch.cat([batch.clips[:, :begin], stretch.made, batch.clips[:, end:]], 1)
+                sums["adversarial"] = self.critic.against(whole, batch) * weight.sum(1)
             yield Loss(sums | {"kl": (nats * weight).sum(1)}, shares)
 
     def _continued(self, batch: Batch) -> dict[str, float]:
@@ -357,14 +340,6 @@ class Recurrent(Objective):
         time = batch.clips.shape[1]
         window = self.config.window or time
         return [range(begin, min(begin + window, time)) for begin in range(0, time, window)]
-
-
-def divergence(first: Law, second: Law) -> Tensor:
-    """Kullback-Leibler divergence of the first from the second, in nats (batch,)."""
-    (mean, log_variance), (other, other_log) = first, second
-    off = (mean - other).square() / other_log.exp()
-    each = other_log - log_variance + (log_variance - other_log).exp() + off - 1
-    return each.flatten(1).sum(1) / 2
 
 
 def _size(batch: Batch) -> tuple[int, int]:

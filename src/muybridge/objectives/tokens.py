@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core import chance
 from ..core.clips import Batch
-from ..core.config import Positive, Section
+from ..core.config import Positive, Section, Share
 from ..core.errors import RecipeError
 from ..sampling import guidance
 from . import conditions
@@ -26,7 +26,6 @@ from .latents import Latents
 OPEN = -1
 """Among tokens that are being made: not decided yet."""
 
-Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 Grid = tuple[int, int, int]
 
 

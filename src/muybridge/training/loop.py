@@ -160,12 +160,13 @@ def train(
             batch = next(batches).to(device)
             waited = time.perf_counter() - began
             facts: dict[str, Any] = {}
-            for phase in phases:
-                if step % phase.every == 0:
-                    optimizer = parts.optimizers[phase.name]
-                    facts |= _update(objective, optimizer, batch, phase.name, spent, config, hooks)
-                    health.check_finite(facts, step + 1, batch, run)
-                    optimizer.step(optimizers.schedule(spent, config.optimizer))
+            for phase in (one for one in phases if step % one.every == 0):
+                losses = facts.get("losses", {})
+                facts |= _update(parts, phase.name, batch, spent, config, hooks)
+                facts["losses"] = losses | facts["losses"]
+                health.check_finite(facts, step + 1, batch, run)
+                rates = optimizers.schedule(spent, config.optimizer)
+                parts.optimizers[phase.name].step(rates)
             step += 1
             parts.average.update(step)
             if monitor and (step % config.log_every == 0 or step == 1):
@@ -209,15 +210,10 @@ def _look(
 
 
 def _update(
-    objective: Objective,
-    optimizer: optimizers.Optimizer,
-    batch: Batch,
-    phase: str,
-    spent: float,
-    config: Config,
-    hooks: Hooks,
+    parts: _Parts, phase: str, batch: Batch, spent: float, config: Config, hooks: Hooks
 ) -> dict[str, Any]:
     """Gradients of one phase over the global batch: all micro-batches and ranks, clipped."""
+    objective, optimizer = parts.objective, parts.optimizers[phase]
     # Another phase's loss may reach these parameters too; what it left there is not theirs.
     objective.zero_grad(set_to_none=True)
     weights = {name: weight.sum() for name, weight in objective.weights(batch, phase).items()}
@@ -226,8 +222,10 @@ def _update(
     shares: dict[str, float] = {}
     size = config.micro_batch or len(batch)
     for begin in range(0, len(batch), size):
+        clips = batch.part(begin, begin + size)
+        torch.manual_seed(int(clips.seeds[0]))  # of dropout, which draws from no clip's own seed
         with hooks.autocast():
-            given = objective.loss(batch.part(begin, begin + size), phase, spent)
+            given = objective.loss(clips, phase, spent)
         for part in [given] if isinstance(given, Loss) else given:
             means = {n: s.sum() / weights[n].clamp(min=1e-8) for n, s in part.sums.items()}
             shares |= {name: part.shares.get(name, 1.0) for name in means}
@@ -238,7 +236,8 @@ def _update(
     norm = torch.nn.utils.clip_grad_norm_(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}
     total = sum(shares[name] * value for name, value in losses.items())
-    return {"loss": total, "losses": losses, "gradient_norm": float(norm)}
+    told = {n if phase == "generator" else f"{phase} {n}": v for n, v in losses.items()}
+    return {"loss": total, "losses": told, "gradient_norm": float(norm)}
 
 
 def _spent(config: Config, hooks: Hooks, step: int, seconds: float) -> float:

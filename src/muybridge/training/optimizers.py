@@ -10,11 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..core.config import NotNegative, Positive, Section
+from ..core.config import NotNegative, Positive, Section, Share
 from .muon import Muon
 
 # A share of what went before, or of the budget: below 1.
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(Section):
