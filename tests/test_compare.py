@@ -18,7 +18,7 @@ model: {kind: dit, width: 32, depth: 1, heads: 2, text: {width: 16}}
 training: {minutes: 1, batch: 4, validations: 0, previews: 0, precision: fp32, threads: 1,
            tensorboard: false, optimizer: {kind: KIND, learning_rate: RATE}}
 sampling: {steps: 2}
-evaluation: {samples: 4, held_out: 4, shown: 2, metrics: [appearance, time]}
+evaluation: {samples: 4, held_out: 4, shown: 2, metrics: [appearance, time, baselines]}
 """
 
 
@@ -53,6 +53,7 @@ def test_each_is_trained_and_judged_once_and_one_that_fails_stops_no_other(
     page = found.page.read_text()
     assert "first" in page and "second" in page
     made = [json.loads((run / "scores.json").read_text()) for run in found.runs]
+    assert [bool(one["baselines"]) for one in made] == [True, False]  # the same beside all
     digests = {one["scores"][0]["manifest"]["real_digest"] for one in made}
     assert len(digests) == 1
 

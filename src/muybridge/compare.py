@@ -65,22 +65,23 @@ def compare(
     loaded = [Recipe.load(name, tuple(changes)) for _, name in wanted]
     given = [settle(recipe.with_(data=data, minutes=minutes), None) for recipe in loaded]
     runs = [assemble(recipe, out / name) for name, recipe in zip(names, given, strict=True)]
-    done, failed = [], {}
+    done, failed, page = [], {}, None
     for name, run in zip(names, runs, strict=True):
         try:
-            _trained_and_judged(name, run)
+            _trained_and_judged(name, run, baselines=not done)
             done.append(run.folder)
+            page = write_report(done, out / "leaderboard.html")
         except Interrupted:
             raise
         except MuybridgeError as error:
             failed[name] = str(error)
             say(f"{name}: {error}")
-    page = write_report(done, out / "leaderboard.html") if done else None
     return Comparison(page, tuple(done), failed)
 
 
-def _trained_and_judged(name: str, run: Run) -> None:
-    """Trains what is left of the budget, and judges where the last checkpoint was not."""
+def _trained_and_judged(name: str, run: Run, baselines: bool) -> None:
+    """Trains what is left of the budget, and judges where the last checkpoint was not; what costs
+    nothing is judged beside one run, being the same beside all."""
     say(f"{name}: training")
     run.train()
     last = checkpoints.find(run.folder, "last").name
@@ -88,4 +89,5 @@ def _trained_and_judged(name: str, run: Run) -> None:
     if scores.exists() and files.read_json(scores).get("checkpoint") == last:
         return
     say(f"{name}: judging")
-    evaluate(run.folder)
+    wanted = run.recipe.evaluation.metrics
+    evaluate(run.folder, metrics=[one for one in wanted if baselines or one != "baselines"])

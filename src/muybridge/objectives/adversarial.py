@@ -292,7 +292,7 @@ def _blanked(clips: Tensor, batch: Batch) -> Tensor:
 
 def _pictures(clips: Tensor) -> Tensor:
     """Clips as rows of the pixels of pictures of 8 x 8."""
-    return F.adaptive_avg_pool2d(clips.float().flatten(0, 1), _SMALL).view(len(clips), -1)
+    return F.adaptive_avg_pool2d(clips.float().flatten(0, 1), _SMALL).reshape(len(clips), -1)
 
 
 def _motion(clips: Tensor) -> Tensor:
