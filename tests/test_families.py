@@ -35,6 +35,8 @@ OWN: dict[str, tuple[str, ...]] = {
     ),
     "flow-latent": ("tokenizer.set=[model.size=nano,model.prior=null,model.text=null]",),
     "gan-progressive": ("model.spectral=true",),
+    "gan3d": ("tokenizer.set=[model.size=nano,model.prior=null,model.text=null]",),
+    "gan-conditional": ("tokenizer.set=[model.size=nano,model.prior=null,model.text=null]",),
     "transformer": ("tokenizer.set=[model.size=nano]", "model.dropout=0.1"),
 }  # fmt: skip
 # `flow-base` is flow-small's network at another size; `fsq` makes no clips by itself.

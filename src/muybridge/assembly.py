@@ -114,7 +114,7 @@ def _settle_tokenizer(recipe: Recipe, old: Recipe | None) -> Recipe:
         )  # fmt: skip
     told = {name: getattr(found, name) for name in ("channels", "vocabulary", "levels")}
     recipe = replace(recipe, tokenizer=wanted.with_values(stride=found.stride, **told))
-    recipe = with_model(recipe, frames=recipe.data.frames, **told)
+    recipe = with_model(recipe, frames=recipe.data.frames, stride=found.stride, **told)
     return Recipe.from_tree(recipe.tree())
 
 

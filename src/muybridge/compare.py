@@ -65,7 +65,8 @@ def compare(
     loaded = [Recipe.load(name, tuple(changes)) for _, name in wanted]
     given = [settle(recipe.with_(data=data, minutes=minutes), None) for recipe in loaded]
     runs = [assemble(recipe, out / name) for name, recipe in zip(names, given, strict=True)]
-    done, failed, page = [], {}, None
+    done: list[Path] = []
+    failed, page = dict[str, str](), None
     for name, run in zip(names, runs, strict=True):
         try:
             _trained_and_judged(name, run, baselines=not done)

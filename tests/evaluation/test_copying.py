@@ -14,6 +14,7 @@ from muybridge.evaluation.copying import (
     group_numbers,
     nearest,
     thumbnails,
+    variety,
 )
 
 COUNT, MOMENTS = 30, (0, 4, 8)
@@ -148,3 +149,12 @@ def test_what_is_found_does_not_depend_on_how_many_are_looked_at_at_once(
     whole, few = nearest(clips, *training), nearest(clips[:3], *training)
     assert (whole.nearest == np.tile(few.nearest, 100)).all()
     np.testing.assert_allclose(whole.distance, np.tile(few.distance, 100), rtol=1e-5)
+
+
+def test_variety_is_the_mean_distance_to_others_of_the_label() -> None:
+    rows = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0], [1.0, 1.0]])
+    found = variety(rows, ["a", "a", "a", "b"])
+    unit = 2**0.5  # of two features
+    np.testing.assert_allclose(found, [7.5 / unit, 5 / unit, 7.5 / unit, np.nan])
+    alike = variety(rows[:1].expand(3, -1), [""] * 3)
+    np.testing.assert_allclose(alike, 0)

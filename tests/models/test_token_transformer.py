@@ -72,7 +72,7 @@ def test_without_causality_every_token_is_seen_from_everywhere() -> None:
 
 def test_a_token_is_shown_as_those_before_above_and_back_of_it() -> None:
     given, _ = tokens()
-    before, above, back = network()._shown(given)
+    before, above, back = network()._around(given)
     (_, h, w), none = GRID, VOCABULARY
     for slot in range(SLOTS):
         step, row, column = slot // (h * w), slot // w % h, slot % w
@@ -91,7 +91,7 @@ def test_without_causality_a_token_is_shown_as_itself_and_all_beside_it() -> Non
     padded = torch.full((2, *(side + 2 for side in GRID)), VOCABULARY)
     padded[:, 1:-1, 1:-1, 1:-1] = given
     t, h, w = GRID
-    found = {tuple(one.flatten().tolist()) for one in network(causal=False)._shown(given)}
+    found = {tuple(one.flatten().tolist()) for one in network(causal=False)._around(given)}
     steps = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
     expected = {
         tuple(padded[:, 1 + a : 1 + a + t, 1 + b : 1 + b + h, 1 + c : 1 + c + w].flatten().tolist())

@@ -323,42 +323,6 @@ def test_bf16_steps_have_the_gradients_of_fp32_ones() -> None:
         assert torch.cosine_similarity(found[0], found[1], 0) > 0.98
 
 
-def test_two_kinds_of_clip_are_both_learned() -> None:
-    """A toy of two modes, one bright and one dark: a game that collapses makes only one of them."""
-    shape: dict[str, Any] = {"widths": (16,), "latent": 4, "fold": (2, 4, 4), "text": None}
-    torch.manual_seed(0)
-    network = gan3d.build(gan3d.Config(**shape))
-    settings: dict[str, Any] = {"gamma": (40, 40), "augment": {"probability": 0}}
-    objective = build(Config(**settings), Parts(network, None, [0.0] * 3, [0.6] * 3, Sampling()))
-    steps, rate = 150, 4e-3
-    updates = {
-        phase.name: torch.optim.Adam(phase.parameters.values(), rate, (0.0, 0.99))
-        for phase in objective.phases()
-    }
-
-    def data(step: int, count: int = 16) -> Batch:
-        seeds = torch.tensor([chance.mix(step, i) for i in range(count)])
-        sign = (chance.uniform(seeds, "mode") < 0.5).float() * 2 - 1
-        clips = 0.6 * sign.view(-1, 1, 1, 1, 1) + 0.05 * chance.normal(seeds, (2, 3, 4, 4), "x")
-        return Batch(clips, torch.zeros(count, 2), torch.ones(count, 2), seeds)
-
-    for step in range(steps):
-        given = data(step)
-        for name, optimizer in updates.items():
-            objective.zero_grad(set_to_none=True)
-            total(objective, given, name, step / steps).backward()
-            torch.nn.utils.clip_grad_norm_(objective.parameters(), 1)
-            optimizer.param_groups[0]["lr"] = rate * min(1, 2 * (1 - step / steps))
-            optimizer.step()
-    held = data(1000, 200)
-    with torch.no_grad():
-        made = objective.sample(SampleRequest(held.times, (4, 4), held.seeds)).mean((1, 2, 3, 4))
-        variety = objective.held_out(held)[1]["variety"]["pictures"]
-    for mode in (0.6, -0.6):
-        assert float(((made - mode).abs() < 0.3).float().mean()) > 0.1
-    assert variety > 0.8
-
-
 class Halves(nn.Module):
     """A tokenizer: latents are means over two frames and four rows and columns, colours doubled to
     six channels."""
@@ -377,9 +341,10 @@ class Halves(nn.Module):
         return whole.repeat_interleave(b, 3).repeat_interleave(c, 4)
 
 
-def of_latents() -> Adversarial:
+def of_latents(**more: Any) -> Adversarial:
     torch.manual_seed(0)
-    shape = gan3d.Config(**{**TINY, "widths": (8, 6), "fold": (1, 1, 1), "channels": 6})
+    own = {"widths": (8, 6), "fold": (1, 1, 1), "channels": 6, "stride": (2, 4, 4)}
+    shape = gan3d.Config(**{**TINY, **own, **more})
     network, std = gan3d.build(shape), [0.2] * 3 + [0.4] * 3
     parts = Parts(network, None, [0.0] * 6, std, Sampling(), Halves())
     return build(Config(), parts)
@@ -403,7 +368,21 @@ def test_over_latents_both_sides_see_latents_and_clips_come_out() -> None:
     assert 0 <= figures["told_apart"] <= 1
 
 
-def test_a_picture_beside_a_tokenizer_is_refused() -> None:
-    shape = gan3d.Config(**{**TINY, "picture": True})
-    with pytest.raises(RecipeError, match=r"model\.picture"):
-        build(Config(), Parts(gan3d.build(shape), None, MEAN, STD, Sampling(), Halves()))
+def test_over_latents_a_first_frame_is_seen_by_both_sides_and_kept() -> None:
+    objective, data = of_latents(picture=True), batch()
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    mask = torch.zeros(4, FRAMES, 1, SIDE, SIDE)
+    mask[:2, 0] = 1
+    given = replace(data, known=data.clips * mask, known_mask=mask)
+    for phase in ("discriminator", "generator"):
+        losses = [objective.loss(one, phase, 1.0) for one in (data, given)]
+        plain, shown = (loss.sums["pairs"] for loss in losses if isinstance(loss, Loss))
+        assert (plain - shown)[:2].abs().min() > 0
+        torch.testing.assert_close(plain[2:], shown[2:])
+    asked = request(4, known=given.known, known_mask=mask)
+    made, other = objective.sample(asked), objective.sample(request(4))
+    assert torch.equal(made[:2, 0], data.clips[:2, 0])
+    assert (made[:2, 1:] - other[:2, 1:]).abs().amax((1, 2, 3, 4)).min() > 0
+    torch.testing.assert_close(made[2:], other[2:])

@@ -55,6 +55,25 @@ def thumbnails(clips: Tensor) -> Tensor:
     return small.reshape(len(clips), -1)
 
 
+def variety(clips: Tensor, labels: Sequence[str]) -> Array:
+    """How far each clip is from the others of its label, on average; NaN where there is no other.
+
+    Args:
+        clips: thumbnails (n, features).
+        labels: of each; clips without one are of one kind.
+
+    Returns:
+        Root mean square differences of thumbnails, (n,).
+    """
+    found = np.full(len(clips), np.nan)
+    for label in set(labels):
+        places = np.flatnonzero([one == label for one in labels])
+        if len(places) > 1:
+            table = torch.cdist(clips[places], clips[places]).double() / clips.shape[1] ** 0.5
+            found[places] = (table.sum(1) / (len(places) - 1)).numpy()
+    return found
+
+
 @torch.no_grad()
 def nearest(clips: Tensor, training: Tensor, groups: Tensor) -> Copying:
     """Finds the nearest training clips, mirror images counted.

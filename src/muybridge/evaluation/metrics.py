@@ -17,7 +17,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "time": "sharpness, grid, warping error, flicker, motion, drift, jump cuts",
         "stage": "words as asked, and physics, where captions are the stage's",
         "labels": "a classifier of the dataset's labels (trained once): recognised as asked",
-        "copying": "share of copies, closeness to training clips",
+        "copying": "share of copies, closeness to training clips, variety within labels",
         "truth": "PSNR, SSIM, MS-SSIM and LPIPS, where clips have the names of real ones",
         "prediction": "PSNR and SSIM of continuations, of runs that go on from given frames",
         "speed": "seconds, memory, parameters and operations of a clip",

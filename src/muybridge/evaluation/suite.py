@@ -28,6 +28,7 @@ from .tools import Tools
 Array = npt.NDArray[np.float64]
 
 TRAINING = "closeness to training clips"
+VARIETY = "variety within labels"
 
 
 class Config(Section):
@@ -244,7 +245,11 @@ class Bench:
         pair = [
             dataclasses.replace(
                 measured,
-                figures={"copies": near.copied.astype(float), TRAINING: near.distance / usual},
+                figures={
+                    "copies": near.copied.astype(float),
+                    TRAINING: near.distance / usual,
+                    VARIETY: copying.variety(measured.thumbnails, measured.clips.labels),
+                },
             )
             for measured, near in ((made, found), (self.real, self._usual))
         ]
@@ -261,6 +266,10 @@ class Bench:
             TRAINING: scoring.Meaning(
                 "near", "", "distance to the nearest training clip, over what is usual for real "
                 "held-out clips; far below 1 is memorising",
+            ),
+            VARIETY: scoring.Meaning(
+                "near", "", "how far a clip is from the others of its label, or where there are no "
+                "labels from all others; far below that of real clips is collapse",
             ),
         }  # fmt: skip
         return scoring.of_figures(pair[0], pair[1], meanings, common | facts)

@@ -28,6 +28,9 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """
     if x.is_cuda or scale.shape[1] > 1:
         return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
+    if not torch.is_grad_enabled():  # a token at a time, what a function of our own costs counts
+        normal = torch.native_layer_norm(x, x.shape[-1:], None, None, 1e-5)[0]
+        return torch.addcmul(shift, normal, 1 + scale)
     made: Tensor = _Modulate.apply(x, shift, scale)  # type: ignore[no-untyped-call]
     return made
 
@@ -58,6 +61,9 @@ def squared_relu(x: Tensor) -> Tensor:
     """relu(x)**2 (So et al. 2021, "Primer")."""
     if x.is_cuda:
         return F.relu(x).square()
+    if not torch.is_grad_enabled():
+        x = x.relu()
+        return x * x
     made: Tensor = _SquaredRelu.apply(x)  # type: ignore[no-untyped-call]
     return made
 

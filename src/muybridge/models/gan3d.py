@@ -31,19 +31,23 @@ from .volumes import PLACES, SLOPE, Conv3d, act, enlarged, folded, halved, place
 class Config(Section):
     """The shape of both networks."""
 
-    widths: Annotated[tuple[Count, ...], pydantic.Field(min_length=1)] = (192, 96, 48)
+    widths: Annotated[tuple[Count, ...], pydantic.Field(min_length=1)] = (256, 128)
     """Channels of each level, the coarsest first; each level has twice the frames, rows and columns
     of the one before."""
-    depth: Count = 1
+    depth: Count = 2
     """Residual blocks in a level."""
     latent: Count = 128
     """Numbers that a clip is made from; what is told of it is as many."""
     fold: tuple[Count, Count, Count] = (2, 4, 4)
-    """Frames, rows and columns of pixels in one place of the finest features."""
+    """Frames, rows and columns of pixels in one place of the finest features; (1, 1, 1) over a
+    tokenizer's latents."""
     picture: bool = False
     """Clips go on from their first frame, where the data's tasks give it."""
     channels: Count = 3
     """Channels of a clip."""
+    stride: tuple[Count, Count, Count] = (1, 1, 1)
+    """Frames, rows and columns of pixels in one place of a clip, settled from the tokenizer: the
+    first frame is always seen as pixels."""
     spectral: bool = False
     """The discriminator's weights are divided by their largest singular value (Miyato et al. 2018,
     "Spectral Normalization for Generative Adversarial Networks"), beside penalties or without."""
@@ -61,9 +65,9 @@ class Config(Section):
 
 
 SIZES: dict[str, dict[str, Any]] = {
-    "nano": {"widths": (128, 64, 32), "latent": 64},
-    "small": {"widths": (192, 96, 48), "latent": 128},
-    "base": {"widths": (512, 384, 256, 128), "depth": 2, "latent": 256},
+    "nano": {"widths": (64, 32), "depth": 1, "latent": 64},
+    "small": {"widths": (256, 128), "latent": 128},
+    "base": {"widths": (768, 512, 256), "depth": 3, "latent": 256},
 }
 
 

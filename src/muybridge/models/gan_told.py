@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .gan3d import Config
 
 
+_COLOURS = 3
+
+
 class Told(nn.Module):
     """What is told of a clip, its class, words and picture, as one row of numbers."""
 
@@ -63,8 +66,10 @@ class Sight(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.fold, fine = config.fold, config.widths[::-1]
-        self.see = nn.Conv2d((config.channels + 1) * math.prod(self.fold[1:]), fine[0], 1)
+        fine = config.widths[::-1]
+        (_, q, r), (_, b, c) = config.fold, config.stride
+        self.fold = (1, q * b, r * c)
+        self.see = nn.Conv2d((_COLOURS + 1) * math.prod(self.fold), fine[0], 1)
         self.halve = nn.ModuleList(
             nn.Conv2d(width, below, 2, stride=2) for width, below in pairwise(fine)
         )
@@ -72,9 +77,9 @@ class Sight(nn.Module):
         self.sum_up = nn.Linear(fine[-1], config.latent)
 
     def forward(self, picture: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(batch, channels + 1, height, width) to maps (batch, width of the level, h, w), the
+        """(batch, 3 + 1, height, width) to maps (batch, width of the level, h, w), the
         coarsest first, and (batch, latent)."""
-        x = self.see(folded(picture[:, None], (1, *self.fold[1:]))[:, :, 0])
+        x = self.see(folded(picture[:, None], self.fold)[:, :, 0])
         maps = []
         for place, mix in enumerate(self.mix):
             x = x if place == 0 else self.halve[place - 1](x)

@@ -8,6 +8,7 @@ positions and conditions are those of `dit.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -247,8 +248,8 @@ class TokenTransformer(nn.Module):
     ) -> Tensor:
         """Logits of tokens number `begin` up to `end`: (batch, tokens, vocabulary)."""
         x = told.place[:, begin:end]
-        for shown, vectors in zip(self._shown(tokens), told.vectors[:-1], strict=True):
-            x = x + F.embedding(shown[:, begin:end], vectors)
+        for shown, vectors in zip(self._shown(tokens, begin, end), told.vectors[:-1], strict=True):
+            x = x + F.embedding(shown, vectors)
         count = told.words.shape[1]
         words = 0 if begin else count
         if words:
@@ -264,8 +265,22 @@ class TokenTransformer(nn.Module):
         answer = fused.modulate(x[:, words:].contiguous(), *told.last)
         return F.linear(answer, told.vectors[-1][:-1], self.bias)
 
-    def _shown(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """What a token (batch, t, h, w) is shown as, in each role (batch, tokens)."""
+    def _shown(self, tokens: Tensor, begin: int, end: int) -> Iterable[Tensor]:
+        """What tokens number `begin` up to `end` of (batch, t, h, w) are shown as, in each role
+        (batch, end - begin)."""
+        if self.config.causal and end == begin + 1:
+            return self._behind(tokens.flatten(1), begin, *tokens.shape[2:])
+        return (one[:, begin:end] for one in self._around(tokens))
+
+    def _behind(self, line: Tensor, slot: int, h: int, w: int) -> Iterable[Tensor]:
+        """The same of a single token: the ones before it, above it, and a step of time back."""
+        there = (slot > 0, slot % (h * w) >= w, slot >= h * w)
+        for back, is_there in zip((1, w, h * w), there, strict=True):
+            none = line.new_full((len(line), 1), self.config.vocabulary)
+            yield line[:, slot - back, None] if is_there else none
+
+    def _around(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """What all tokens are shown as."""
         none = self.config.vocabulary
         back, above, before = (beside(tokens, axis, 1, none) for axis in (1, 2, 3))
         if self.config.causal:
@@ -348,7 +363,9 @@ class Block(nn.Module):
         v = v.transpose(1, 2)
         if past is not None:
             k, v = past.with_new(k, v)
-        # Several at once are a clip's first ones; a single one sees all that is kept.
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=tokens > 1)
+        if tokens == 1:  # it sees all that is kept; torch's kernel is slow for a single row
+            mixed = ((q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)).softmax(-1) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         made = self.out(mixed.transpose(1, 2).flatten(2))
         return made

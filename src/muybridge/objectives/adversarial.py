@@ -20,6 +20,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
 import pydantic
@@ -103,11 +104,6 @@ class Adversarial(Objective):
         for name, values in {"mean": parts.mean, "std": parts.std}.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
         self.latents = Latents(parts.tokenizer) if parts.tokenizer is not None else None
-        if self.latents and self.shape.picture:
-            raise RecipeError(
-                "model.picture = true, but the networks see latents and no pictures",
-                "leave out either model.picture or tokenizer",
-            )
 
     def phases(self) -> tuple[Phase, ...]:
         """The discriminator is updated first."""
@@ -140,7 +136,7 @@ class Adversarial(Objective):
     def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
         """Softplus of how far ahead the wrong one of a pair is; for the discriminator also the
         squares of its gradients."""
-        batch = self.latents.encoded(batch) if self.latents else batch
+        batch = self._encoded(batch)
         level, weight = self.level(progress), batch.frame_weight.mean(1)
         unsaid = int(self.shape.labels)
         batch = conditions.dropped(batch, self.config.drop, self.config.drop_one, unsaid)
@@ -171,7 +167,7 @@ class Adversarial(Objective):
         energy, variety = {}, {}
         for name, seen in {"pictures": _pictures, "motion": _motion}.items():
             energy[name], variety[name] = _compared(seen(made), seen(batch.clips))
-        batch = self.latents.encoded(batch) if self.latents else batch
+        batch = self._encoded(batch)
         both = torch.cat([self._real(batch, level), self._made(batch, level, use)])
         of_real, of_made = self._judged(batch, level, both).chunk(2)
         apart = float((of_real[:, None] > of_made).float().mean())
@@ -183,6 +179,14 @@ class Adversarial(Objective):
         """One pass through the generator, up to the level that `progress` has reached."""
         return self._finished(request, "sample", self.sampling.truncation)
 
+    def _encoded(self, batch: Batch) -> Batch:
+        """As the networks see it: latents in place of clips, of which the first frame stays."""
+        if not self.latents:
+            return batch
+        known = batch.clips[:, :1] * 0 if batch.known is None else batch.known
+        mask = known[:, :, :1] * 0 if batch.known_mask is None else batch.known_mask
+        return replace(self.latents.encoded(batch), known=known, known_mask=mask)
+
     def _standard(self, clips: Tensor) -> Tensor:
         return (clips - self.mean) / self.std
 
@@ -192,7 +196,10 @@ class Adversarial(Objective):
     def _made(self, batch: Batch, level: float, use: str) -> Tensor:
         """Clips as they are at a level, standardised, for the discriminator to see."""
         made = self._generated(batch, level, use, batch.times, _size(batch))
-        return _blanked(self._kept(made, batch, level), batch)
+        if not self.latents and batch.known is not None:
+            known = self.reduced(self._standard(batch.known), level)
+            made = _kept(made, known, batch.known_mask)
+        return _blanked(made, batch)
 
     def _finished(self, given: Given, use: str, truncation: float) -> Tensor:
         """Clips of full extent in [-1, 1]."""
@@ -201,8 +208,9 @@ class Adversarial(Objective):
             (_, b, c), times = self.latents.stride, self.latents.over_time(times)
             size = size[0] // b, size[1] // c
         made = self._generated(given, level, use, times, size, truncation=truncation, full=True)
-        made = self._kept(made, given, self.levels - 1) * self.std + self.mean
-        return self.latents.decoded(made) if self.latents else made.clamp(-1, 1)
+        made = made * self.std + self.mean
+        made = self.latents.decoded(made) if self.latents else made.clamp(-1, 1)
+        return _kept(made, given.known, given.known_mask)
 
     def _generated(
         self,
@@ -254,16 +262,9 @@ class Adversarial(Objective):
                 )
             return None
         if known is None or mask is None:
-            return self.mean.new_zeros(len(given), len(self.mean) + 1, *_size(given))
-        return torch.cat([self._standard(known[:, 0]) * mask[:, 0], mask[:, 0]], 1)
-
-    def _kept(self, made: Tensor, given: Given, level: float) -> Tensor:
-        """What is known of a clip in place of what was made, where a frame of this level is known
-        wholly."""
-        if given.known is None or given.known_mask is None:
-            return made
-        known = self.reduced(self._standard(given.known), level)
-        return torch.where(_wholly(given.known_mask, made) > 0, known, made)
+            return self.mean.new_zeros(len(given), 4, *_size(given))
+        first = known[:, 0] if self.latents else self._standard(known[:, 0])
+        return torch.cat([first * mask[:, 0], mask[:, 0]], 1)
 
 
 def _size(given: Given) -> tuple[int, int]:
@@ -271,6 +272,13 @@ def _size(given: Given) -> tuple[int, int]:
     if isinstance(given, SampleRequest):
         return given.size
     return given.clips.shape[-2], given.clips.shape[-1]
+
+
+def _kept(made: Tensor, known: Tensor | None, mask: Tensor | None) -> Tensor:
+    """What is known of clips in place of what was made, where a frame is known wholly."""
+    if known is None or mask is None:
+        return made
+    return torch.where(_wholly(mask, made) > 0, known, made)
 
 
 def _wholly(mask: Tensor, clips: Tensor) -> Tensor:
