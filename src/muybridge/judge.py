@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -356,7 +356,11 @@ def _speed(entrant: Entrant, kit: tools.Tools, config: suite.Config) -> list[Sco
         assert loaded is not None
         return run.sample(loaded, run.request(count=count))
 
-    found = speed.measure(load, make, run.recipe.data.fps, config.timed)
+    def stream(_: nn.Module) -> Iterator[Tensor] | None:
+        assert loaded is not None
+        return run.stream(loaded, run.request(count=1))
+
+    found = speed.measure(load, make, run.recipe.data.fps, config.timed, stream=stream)
     sampling = run.recipe.sampling.model_dump(mode="json")
     facts = {"run": entrant.name, "run_sampling": sampling}
     return speed.scores(found, facts | {"size": list(run.recipe.data.size)})

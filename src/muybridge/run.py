@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,6 +185,20 @@ class Run:
                     objective.sample(request.part(begin, begin + CHUNK).to(device.pick())).cpu()
                 )
         return torch.cat(made)
+
+    def stream(self, objective: Objective, request: SampleRequest) -> Iterator[Tensor] | None:
+        """Frames one after another, (count, 3, height, width) each on the CPU, as soon as they are
+        made; None for a model that makes all of a clip at once."""
+        make = getattr(objective, "frames", None)
+        return None if make is None else self._streamed(make(request.to(device.pick())))
+
+    def _streamed(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
+        while True:
+            with torch.no_grad(), self.autocast():
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame.cpu()
 
     def trained(self, name: str = "last") -> tuple[Objective, checkpoints.Position]:
         """The objective with the averaged weights of a checkpoint: "last", "best", or a step."""

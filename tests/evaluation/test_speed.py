@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -108,3 +109,24 @@ def test_the_machine_is_in_the_manifest_of_every_score() -> None:
 def test_two_video_seconds_in_one_are_twice_real_time() -> None:
     assert dataclasses.replace(SOME, clips=(1.0, 1.0)).real_time == 2
     assert speed.machine()["threads"] == torch.get_num_threads()
+
+
+def test_frames_that_come_one_after_another_are_timed_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    maker = Maker()
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: maker.clock))
+
+    def frames(_: nn.Module) -> Iterator[Tensor]:
+        for seconds in (0.5, 0.25, 0.25, 0.125):
+            maker.clock += seconds
+            yield torch.zeros(1, 3, SIDE, SIDE)
+
+    found = measure(maker.load, maker.make, 8.0, repeats=2, stream=frames)
+    assert found.one_by_one == (0.5, 0.25, 0.25, 0.125)
+    assert found.first_frame == 0.5
+    latency = next(s for s in scores(found, {}) if s.name == "latency of a frame")
+    assert latency.value == 0.25
+    assert "0.125 s" in latency.note  # how long a frame is shown, at 8 a second
+    whole = measure(maker.load, maker.make, 8.0, repeats=2, stream=lambda _: None)
+    assert "latency of a frame" not in [s.name for s in scores(whole, {})]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Speed:
         batch: for one clip when `batch_size` are made at once.
         first_frame: until the first frame is there; a clip's whole time where all its frames come
             together.
+        one_by_one: from each frame of a clip to the next, where they are made one after another.
         frames: in a clip.
         fps: of the clip.
         peak_memory: bytes, of the whole process or of the GPU, while clips were made one by one.
@@ -48,6 +49,7 @@ class Speed:
     peak_memory: int
     parameters: int
     flops: int
+    one_by_one: tuple[float, ...] = ()
 
     def quantile(self, share: float) -> float:
         """Seconds of a clip that `share` of the clips stay under."""
@@ -65,6 +67,7 @@ def measure(
     fps: float,
     repeats: int = 10,
     batch_size: int = 8,
+    stream: Callable[[nn.Module], Iterator[Tensor] | None] | None = None,
 ) -> Speed:
     """Times the making of clips.
 
@@ -74,6 +77,7 @@ def measure(
         fps: of the clips.
         repeats: clips made one by one once warm.
         batch_size: clips made at once for the time in a batch.
+        stream: makes the frames of a clip one after another; gives None where all come together.
     """
     begun = time.perf_counter()
     network = load()
@@ -90,6 +94,7 @@ def measure(
     begun = time.perf_counter()
     make(network, batch_size)
     batch = (time.perf_counter() - begun) / batch_size
+    one_by_one = _between(stream(network) if stream else None)
     with FlopCounterMode(display=False) as counter:
         make(network, 1)
     return Speed(
@@ -97,13 +102,23 @@ def measure(
         clips=tuple(clips),
         batch=batch,
         batch_size=batch_size,
-        first_frame=float(np.median(clips)),
+        first_frame=one_by_one[0] if one_by_one else float(np.median(clips)),
         frames=clip.shape[1],
         fps=fps,
         peak_memory=peak,
         parameters=sum(p.numel() for p in network.parameters()),
         flops=counter.get_total_flops(),
+        one_by_one=one_by_one,
     )
+
+
+def _between(frames: Iterator[Tensor] | None) -> tuple[float, ...]:
+    """Seconds until each frame is there, from the one before."""
+    found, begun = [], time.perf_counter()
+    for _ in frames or ():
+        found.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+    return tuple(found)
 
 
 def scores(found: Speed, manifest: dict[str, Any]) -> list[Score]:
@@ -115,7 +130,14 @@ def scores(found: Speed, manifest: dict[str, Any]) -> list[Score]:
     timed = ", ".join(
         f"{found.quantile(share):.3g} s at p{100 * share:.0f}" for share in (0.5, 0.95)
     )
+    streamed = [
+        Score("latency of a frame", float(np.median(found.one_by_one)), "lower", facts, unit="s",
+              note="made one after another; at p95 "
+              f"{float(np.quantile(found.one_by_one, 0.95)):.3g} s, and one is shown for "
+              f"{1 / found.fps:.3g} s", values=found.one_by_one)
+    ] if found.one_by_one else []  # fmt: skip
     return [
+        *streamed,
         Score("time of a clip", float(np.mean(found.clips)), "lower", facts, (low, high), unit="s",
               interval_of="the mean over clips made one by one on this machine as it was",
               note=f"warm; {timed}", values=found.clips),
