@@ -48,7 +48,7 @@ def test_a_loss_by_ones_own_network_trains_and_is_whole_by_itself(
     run = recipe.train(tmp_path / "run")
     lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     terms = [line["losses"] for line in lines if line["kind"] == "train"]
-    assert all(one["perceptual"] > 0 for one in terms)
+    assert all(one["codec perceptual"] > 0 for one in terms)
     assert run.recipe.perceptual is not None
     assert len(run.recipe.perceptual.sha256) == 64
     shutil.rmtree(source)
