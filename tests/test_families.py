@@ -29,6 +29,7 @@ SMALL = (
 )  # fmt: skip
 OWN: dict[str, tuple[str, ...]] = {
     "flow": ("sampling.steps=2", "model.dropout=0.1"),
+    "flow-any": ("data.tasks.given=6",),
     "vae": ("sampling.steps=2",),
     "simvp": (
         "model.frames=4", "critic={kind: gan3d, size: nano}", "objective.pixels.adversarial=0.1",

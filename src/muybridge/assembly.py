@@ -89,7 +89,8 @@ def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
     words = getattr(recipe.model.config, "text", None)
     if words is not None:
         words = _settle_text(words, _captions(dataset))
-    return with_model(recipe, labels=len(dataset.labels), text=words)
+    guides = recipe.data.tasks.guides
+    return with_model(recipe, labels=len(dataset.labels), text=words, guides=guides)
 
 
 def _settle_tokenizer(recipe: Recipe, old: Recipe | None) -> Recipe:

@@ -199,6 +199,13 @@ class Recipe:
                 "set objective.pixels.adversarial=0.1 where there is such a setting, or leave "
                 "critic out",
             )
+        flow = self.objective.kind in ("flow_matching", "shortcut")
+        if flow and self.tokenizer is not None and self.data.tasks.guides:
+            raise RecipeError(
+                f"data.tasks asks to look at {', '.join(self.data.tasks.guides)}: these are "
+                "pixels, and the model is over a tokenizer's latents",
+                "leave out either the tasks or the tokenizer",
+            )
         metrics.check_names(self.evaluation.metrics, "evaluation.metrics")
         metrics.check_names(self.evaluation.during, "evaluation.during")
         for name in self.evaluation.during:

@@ -29,7 +29,7 @@ def clips(batch: int = 2, time: int = 4, height: int = 8, width: int = 8) -> tup
 
 
 def level(value: float, batch: int = 2) -> Tensor:
-    return torch.full((batch, 1, 1, 1), value)
+    return torch.full((batch,), value)
 
 
 def test_a_fresh_network_predicts_zero() -> None:
@@ -66,22 +66,39 @@ def test_neighbours_are_mixed_in_space_and_in_time_but_never_with_words() -> Non
     assert torch.equal(around(x, (2, 3, 4))[:, :5], x[:, :5])
 
 
-def test_level_of_each_token_equals_level_of_the_clip_where_all_are_alike() -> None:
+def test_tokens_without_noise_are_told_so_and_the_others_what_they_have() -> None:
     x, times = clips()
+    none, one = torch.zeros(2, 2, 2, 2, dtype=torch.bool), torch.zeros(2, 2, 2, 2)
+    one[:, 0, 1] = 1
     for made, words in ((network(), None), (network(words=True), torch.randn(2, 5, 16))):
         mask = None if words is None else torch.ones(2, 5, dtype=torch.bool)
-        whole = made(x, level(0.3), times, None, words, mask)
-        each = made(x, torch.full((2, 2, 2, 2), 0.3), times, None, words, mask)
-        torch.testing.assert_close(whole, each, atol=2e-4, rtol=1e-3)
+        told = (times, None, words, mask)
+        whole = made(x, level(0.3), *told)
+        same = made(x, level(0.3), *told, clean=none)
+        torch.testing.assert_close(whole, same, atol=2e-4, rtol=1e-3)
+        other = made(x, level(0.3), *told, clean=one > 0)
+        assert (other - whole).abs().amax((0, 2, 3, 4)).min() > 1e-4
+        if words is None:  # then all that a clip's tokens are told is that
+            every, clear = made(x, level(0.3), *told, clean=~none), made(x, level(0.0), *told)
+            torch.testing.assert_close(every, clear, atol=2e-4, rtol=1e-3)
 
 
-def test_level_of_one_token_matters() -> None:
-    x, times = clips()
-    levels = torch.full((2, 2, 2, 2), 0.3)
-    made = network()
-    before = made(x, levels, times)
-    levels[:, 0] = 0.0
-    assert (made(x, levels, times) - before).abs().amax((0, 2, 3, 4)).min() > 1e-4
+def test_what_stands_beside_a_clip_is_looked_at_where_it_stands() -> None:
+    torch.manual_seed(0)
+    settings = {"width": 48, "depth": 1, "heads": 2, "patch": (2, 4, 4), "text": None}
+    made = dit.build(dit.Config(**settings, guides=("known", "sketch")))
+    (x, times), beside = clips(), torch.randn(2, 4, 3, 8, 8)
+    plain = dit.build(dit.Config(**settings))
+    assert not any(name.startswith("beside") for name, _ in plain.named_parameters())
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    nothing = made(x, level(0.5), times)
+    torch.testing.assert_close(made(x, level(0.5), times, beside=beside * 0), nothing)
+    seen = made(x, level(0.5), times, beside=beside)
+    for place in range(3):
+        less = beside.clone()
+        less[:, :, place] = 0
+        assert (made(x, level(0.5), times, beside=less) - seen).abs().max() > 1e-3
 
 
 def test_clips_of_a_batch_do_not_see_each_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -230,5 +231,70 @@ def test_held_out_loss_is_the_same_each_time_and_told_by_noise() -> None:
 
 def test_frames_that_are_given_are_refused_and_not_passed_over() -> None:
     data = batch(2, known=torch.zeros(2, 2, 3, 4, 4), known_mask=torch.ones(2, 2, 1, 4, 4))
-    with pytest.raises(RecipeError, match="does not go on from frames"):
+    with pytest.raises(RecipeError, match="was not trained to look at it"):
         objective().loss(data, "generator", 0.5)
+    data = batch(2, guides={"sketch": torch.ones(2, 2, 2, 4, 4)})
+    with pytest.raises(RecipeError, match="sketch: given"):
+        objective().loss(data, "generator", 0.5)
+
+
+class Looking(Perfect):
+    """As `Perfect`, and keeps what it is shown."""
+
+    def __init__(self, clip: Tensor) -> None:
+        super().__init__(clip)
+        self.config = SimpleNamespace(labels=2, guides=("known", "sketch"), patch=(2, 2, 2))
+        self.shown: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, x: Tensor, *told: Tensor | None, **more: Tensor) -> Tensor:  # type: ignore[override]
+        self.shown.append((x, more["beside"], more["clean"]))
+        return super().forward(x, *told)  # type: ignore[arg-type]
+
+
+def looking(clip: Tensor, **settings: float) -> FlowMatching:
+    parts = Parts(Looking(clip), None, MEAN, STD, integrators.Config(steps=5))
+    return FlowMatching(Config(**settings), parts)
+
+
+def given(count: int = 4) -> tuple[Batch, Tensor]:
+    """Clips of which the upper rows of all frames are known, and that mask."""
+    mask = torch.zeros(count, 2, 1, 4, 4)
+    mask[..., :2, :] = 1
+    data = batch(count)
+    sketch = torch.zeros(count, 2, 2, 4, 4)
+    sketch[0] = 1
+    return replace(data, known=data.clips, known_mask=mask, guides={"sketch": sketch}), mask
+
+
+def test_what_is_known_is_shown_clean_and_counts_in_no_loss() -> None:
+    data, mask = given()
+    made = looking(torch.zeros(2, 3, 4, 4))
+    loss = made.loss(data, "generator", 0.5)
+    x, beside, clean = made.generator["network"].shown[0]
+    seen = mask.expand_as(x) > 0
+    torch.testing.assert_close(x[seen], standard(data.clips)[seen])
+    assert (x[~seen] - standard(data.clips)[~seen]).abs().mean() > 0.1
+    assert torch.equal(beside[:, :, :1], mask)
+    assert torch.equal(beside[:, :, 1:], data.guides["sketch"])
+    assert clean[:, 0].tolist() == [[[True, True], [False, False]]] * 4
+    torch.testing.assert_close(made.weights(data, "generator")["velocity"], torch.ones(4))
+    other = torch.where(mask > 0, data.clips + 0.3, data.clips)
+    changed = replace(data, clips=other, known=other)
+    torch.testing.assert_close(
+        made.loss(changed, "generator", 0.5).sums["velocity"], loss.sums["velocity"]
+    )
+
+
+def test_what_is_known_comes_back_and_is_seen_clean_at_each_step() -> None:
+    data, mask = given()
+    made = looking(torch.full((2, 3, 4, 4), 0.2))
+    asked = request(4, known=data.known, known_mask=mask, guides=data.guides)
+    with torch.no_grad():
+        clips = made.sample(replace(asked, label=torch.tensor([0, 1, 0, 1]), guidance=2.0))
+    seen = mask.expand_as(clips) > 0
+    torch.testing.assert_close(clips[seen], data.clips[seen], atol=1e-5, rtol=1e-4)
+    network = made.generator["network"]
+    assert len(network.shown) == 5
+    for x, beside, _ in network.shown:
+        assert torch.equal(beside[:4], beside[4:])  # both branches of guidance see what is given
+        torch.testing.assert_close(x[:4][seen], standard(data.clips)[seen])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+# What a network can look at beside a clip, and its channels: where pixels are known; lines drawn,
+# and where there is a drawing; a small or damaged video, and where there is one.
+GUIDES = {"known": 1, "sketch": 2, "video": 4}
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Batch:
         index: places of the clips in training's endless row of them, int64 (batch,), or None.
         known: where `known_mask` is 1, what is given of a clip, float32 as `clips`, or None.
         known_mask: float32 (batch, time, 1, height, width).
+        guides: pictures that guide, by their names in `GUIDES`, float32 (batch, time, channels,
+            height, width) each, or None.
         latents: what a tokenizer made of the clips, float32 (batch, t, channels, h, w), where that
             is kept; or None.
     """
@@ -46,6 +53,7 @@ class Batch:
     known: Tensor | None = None
     known_mask: Tensor | None = None
     latents: Tensor | None = None
+    guides: Mapping[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -53,19 +61,34 @@ class Batch:
     def part(self, begin: int, end: int) -> Batch:
         """Clips `begin` up to `end`."""
         cut: dict[str, Any] = {
-            name: None if value is None else value[begin:end] for name, value in self._all()
+            name: None if value is None else value[begin:end]
+            for name, value in self._all()
+            if name != "guides"
         }
-        return dataclasses.replace(self, **cut)
+        return dataclasses.replace(self, guides=part_of(self.guides, begin, end), **cut)
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
         moved: dict[str, Any] = {
             name: v.to(device) for name, v in self._all() if isinstance(v, Tensor)
         }
-        return dataclasses.replace(self, **moved)
+        return dataclasses.replace(self, guides=moved_to(self.guides, device), **moved)
 
     def _all(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
+
+
+Guides = Mapping[str, Tensor] | None
+
+
+def part_of(guides: Guides, begin: int, end: int) -> Guides:
+    """Those of clips `begin` up to `end`."""
+    return None if guides is None else {name: one[begin:end] for name, one in guides.items()}
+
+
+def moved_to(guides: Guides, device: torch.device) -> Guides:
+    """The same on another device."""
+    return None if guides is None else {name: one.to(device) for name, one in guides.items()}
 
 
 def to_float(

@@ -18,6 +18,7 @@ from ..core.config import Count, NotNegative, Positive, Section
 from ..core.errors import DataError, RecipeError
 from .augment import AS_IT_IS, Draw, Said, apply, draw, fitted
 from .augment import Config as Augment
+from .guides import Room
 from .store import REAL, Clip, Dataset
 from .tasks import Config as Tasks
 from .tasks import mask
@@ -301,16 +302,17 @@ class Loader:
         pixels = np.empty((len(cuts), frames, 3, clips[0].height, clips[0].width), np.float32)
         times = np.empty((len(cuts), frames), np.float32)
         weights = np.ones((len(cuts), frames), np.float32)
+        room = Room(self.config.tasks, (len(cuts), frames, clips[0].height, clips[0].width))
         for row, cut in enumerate(cuts):
             # Clip by clip, while its bytes are in the processor's cache.
-            to_float(apply(self.dataset.frames(cut.clip, cut.places), cut.draw), pixels[row])
+            shown = apply(self.dataset.frames(cut.clip, cut.places), cut.draw)
+            to_float(shown, pixels[row])
+            room.draw(row, shown, cut.seed)
             # When a frame would be seen if the footage were played at the clip's speed.
             times[row] = (cut.places - cut.places[0]) / (fps * cut.draw.speed)
             weights[row, _invented(cut.clip, cut.places)] = self.config.invented
         seeds = torch.tensor([cut.seed for cut in cuts])
-        known = mask(seeds, frames, self.config.tasks)
-        if known is not None:
-            known = known.expand(-1, -1, -1, *pixels.shape[-2:])
+        known = mask(seeds, frames, (clips[0].height, clips[0].width), self.config.tasks)
         return Batch(
             clips=torch.from_numpy(pixels),
             times=torch.from_numpy(times),
@@ -322,6 +324,7 @@ class Loader:
             objects=self._objects([cut.said.objects for cut in cuts]),
             known=None if known is None else torch.from_numpy(pixels),
             known_mask=known,
+            guides=room.guides,
         )
 
     def _label(self, labels: Iterable[str]) -> torch.Tensor | None:

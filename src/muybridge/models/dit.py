@@ -7,7 +7,7 @@ from Su et al. 2021, over three axes; query-key norm from Dehghani et al. 2023.
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,13 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..core.clips import GUIDES
 from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
 from .patches import from_patches, to_patches, waves
+
+Guide = Literal["known", "sketch", "video"]
 
 
 class Config(Section):
@@ -40,6 +43,8 @@ class Config(Section):
     dropout: Share = 0.0
     """Share of the numbers in each feed-forward layer that are left out in training: for few clips,
     seen many times (Srivastava et al. 2014)."""
+    guides: tuple[Guide, ...] = ()
+    """What is looked at beside a clip, settled from `data.tasks`."""
     jumps: bool = False
     """Is told where a sampling step ends as well, for the objective `shortcut`."""
     channels: int = 3
@@ -81,6 +86,9 @@ class DiT(nn.Module):
         self.config = config
         width, pixels = config.width, config.channels * math.prod(config.patch)
         self.embed = nn.Linear(pixels, width)
+        channels = sum(GUIDES[name] for name in config.guides)
+        beside = channels * math.prod(config.patch)
+        self.beside = nn.Linear(beside, width, bias=False) if channels else None
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
         self.ahead = nn.Linear(_LEVELS, width, bias=False) if config.jumps else None
@@ -120,6 +128,7 @@ class DiT(nn.Module):
                     "space.weight",
                     "time.weight",
                     "ahead.weight",
+                    "beside.weight",
                 )
             ):
                 nn.init.zeros_(parameter)
@@ -139,18 +148,21 @@ class DiT(nn.Module):
         text: Tensor | None = None,
         text_mask: Tensor | None = None,
         ahead: Tensor | None = None,
+        beside: Tensor | None = None,
+        clean: Tensor | None = None,
     ) -> Tensor:
         """Predicts clean clips.
 
         Args:
             clips: noisy clips (batch, time, channel, height, width).
-            level: share of noise in [0, 1] of each token, (batch, t, h, w) as `token_shape` counts
-                them, or (batch, 1, 1, 1) where it is the same all over a clip.
+            level: share of noise in [0, 1], (batch,).
             times: seconds of each frame (batch, time).
             label: classes (batch,); the number of classes stands for "not said".
             text: features (batch, length, text width).
             text_mask: (batch, length), False where there is no word; all False for no text.
             ahead: with `jumps`, share of noise at which the step ends, (batch,).
+            beside: with `guides`, their channels (batch, time, channels, height, width).
+            clean: tokens that have no noise, bool (batch, t, h, w) as `token_shape` counts them.
 
         Returns:
             (batch, time, channel, height, width).
@@ -161,7 +173,11 @@ class DiT(nn.Module):
             times, grid, self.config.patch[0], x.shape[-1] // self.config.heads
         )
         x = x + self.place(place).to(x.dtype)
-        condition: Tensor = self.level(_fourier(level.flatten(1)))  # (batch, 1 or tokens, width)
+        if self.beside is not None and beside is not None:
+            x = x + self.beside(to_patches(beside, self.config.patch, self.config.lapped))
+        # Of clips, and of tokens that have no noise: each token is told one of the two.
+        levels = level[:, None] if clean is None else torch.stack([level, level * 0], 1)
+        condition: Tensor = self.level(_fourier(levels))  # (batch, 1 or 2, width)
         if self.ahead is not None and ahead is not None:
             condition = condition + self.ahead(_fourier(ahead))[:, None]
         if self.label is not None:
@@ -174,17 +190,14 @@ class DiT(nn.Module):
             words = prefix.shape[1]
             x = torch.cat([prefix, x], 1)
             rotation = F.pad(rotation, (0, 0, words, 0))
-        if condition.shape[1] > 1 and words:
-            noisiest = level.flatten(1).argmax(1)
-            first = condition[torch.arange(len(x), device=x.device), noisiest, None]
-            condition = torch.cat([first.expand(-1, words, -1), condition], 1)
+        which = None if clean is None else F.pad(clean.flatten(1), (words, 0))[..., None]
         # Tokens stay in the precision that the linear layers compute in: half the memory traffic.
         condition = F.silu(condition).to(x.dtype)
         turn = (_spread(rotation.cos(), x.dtype), _spread(rotation.sin(), x.dtype))
         for block in self.blocks:
-            x = self._through(block, x, condition, turn, grid)
-        last = condition if condition.shape[1] == 1 else condition[:, words:]
-        shift, scale = self.final(last).chunk(2, -1)
+            x = self._through(block, x, condition, turn, grid, which)
+        last = _of_each(self.final(condition), None if which is None else which[:, words:])
+        shift, scale = last.chunk(2, -1)
         x = fused.modulate(x[:, words:].contiguous(), shift, scale)
         return from_patches(
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
@@ -228,10 +241,13 @@ class Block(nn.Module):
         condition: Tensor,
         turn: tuple[Tensor, Tensor],
         grid: tuple[int, int, int],
+        which: Tensor | None = None,
     ) -> Tensor:
         """x: (batch, tokens, width), of which the last are a `grid` of tokens in time, height and
-        width; condition: (batch, 1 or tokens, width)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, -1)
+        width; condition: (batch, 1, width), or (batch, 2, width) of which tokens have the second
+        where `which` (batch, tokens, 1) is true."""
+        parts = _of_each(self.modulation(condition), which).chunk(6, -1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = parts
         x = torch.addcmul(x, gate1, self._attend(fused.modulate(x, shift1, scale1), turn))
         mixed = self.around(fused.modulate(x, shift2, scale2), grid)
         up = self.drop(fused.squared_relu(self.up(mixed)))
@@ -266,6 +282,11 @@ class Around(nn.Module):
         lines = frames.reshape(batch, t, h * w, width).permute(0, 3, 1, 2)
         lines = (lines + self.time(lines)).permute(0, 2, 3, 1).reshape(batch, -1, width)
         return torch.cat([x[:, :words], lines], 1) if words else lines
+
+
+def _of_each(parts: Tensor, which: Tensor | None) -> Tensor:
+    """(batch, 1, n) as it is, or of (batch, 2, n) the one that each token has."""
+    return parts if which is None else torch.where(which, parts[:, 1:], parts[:, :1])
 
 
 def _spread(angles: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.clips import Batch
+from ..core.clips import Batch, moved_to, part_of
 from ..core.config import Section
 
 
@@ -75,6 +75,8 @@ class SampleRequest:
         known: frames that are given, float32 (count, time, 3, height, width), or None.
         known_mask: 1 where a frame is given, else 0, float32 (count, time, 1, height, width).
         steps, guidance: the objective's own meaning; None for the recipe's.
+        guides: pictures that guide, by their names in `core.clips.GUIDES`, float32 (count, time,
+            channels, height, width) each, or None.
     """
 
     times: Tensor
@@ -86,6 +88,7 @@ class SampleRequest:
     known_mask: Tensor | None = None
     steps: int | None = None
     guidance: float | None = None
+    guides: Mapping[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -93,14 +96,14 @@ class SampleRequest:
     def part(self, begin: int, end: int) -> SampleRequest:
         """Clips `begin` up to `end`."""
         cut = {name: value[begin:end] for name, value in vars(self).items() if _one_a_clip(value)}
-        return replace(self, **cut)
+        return replace(self, guides=part_of(self.guides, begin, end), **cut)
 
     def to(self, device: torch.device) -> SampleRequest:
         """The same on another device."""
         moved: dict[str, Any] = {
             n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, guides=moved_to(self.guides, device), **moved)
 
 
 def _one_a_clip(value: Any) -> bool:

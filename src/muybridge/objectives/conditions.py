@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core import chance
 from ..core.clips import Batch
 from .base import SampleRequest
+from .given import Given
 
 
 class TextEncoder(Protocol):
@@ -32,11 +33,13 @@ class Conditions:
         label: classes (batch,), the number of classes standing for "not said"; None without labels.
         words: features of text (batch, length, width); None without text.
         mask: (batch, length), False where there is no word.
+        given: pixels and pictures; None where there are none.
     """
 
     label: Tensor | None = None
     words: Tensor | None = None
     mask: Tensor | None = None
+    given: Given | None = None
 
     @property
     def told(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -50,23 +53,26 @@ class Conditions:
 
     def rows(self, places: Tensor) -> Conditions:
         """Those of some of the clips."""
-        return Conditions(*(None if one is None else one[places] for one in self.told))
+        label, words, mask = (None if one is None else one[places] for one in self.told)
+        return Conditions(label, words, mask, self.given.rows(places) if self.given else None)
 
     def none(self, unsaid: int) -> Conditions:
-        """As many, of which nothing is said."""
+        """As many, of which nothing is said; what is given stays."""
         label, words, mask = self.told
         return Conditions(
             None if label is None else torch.full_like(label, unsaid),
             words,
             None if mask is None else torch.zeros_like(mask),
+            self.given,
         )
 
     def beside_none(self, unsaid: int) -> Conditions:
         """Twice as many: these, then as many of which nothing is said, for guidance."""
         pairs = zip(self.told, self.none(unsaid).told, strict=True)
-        return Conditions(
-            *(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs)
+        label, words, mask = (
+            None if a is None or b is None else torch.cat([a, b]) for a, b in pairs
         )
+        return Conditions(label, words, mask, self.given.twice() if self.given else None)
 
 
 def read(encoder: nn.Module | None, given: Batch | SampleRequest) -> Conditions:

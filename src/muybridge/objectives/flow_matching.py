@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ..core import chance
 from ..core.clips import Batch
 from ..core.config import Section
-from ..core.errors import RecipeError
 from ..sampling import guidance, integrators
 from . import conditions
+from . import given as given_module
 from .base import Loss, Objective, Parts, SampleRequest
 from .conditions import Conditions
 from .latents import Latents
@@ -71,8 +71,11 @@ class FlowMatching(Objective):
         self.latents = Latents(parts.tokenizer) if parts.tokenizer is not None else None
 
     def weights(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """The frames that are real; of latents, each counts as the mean of its frames."""
+        """The frames that are real, as far as they are not known; of latents, each counts as the
+        mean of its frames."""
         frames = batch.frame_weight
+        if batch.known_mask is not None:
+            frames = frames * (1 - batch.known_mask).mean((2, 3, 4))
         return {"velocity": (self.latents.over_time(frames) if self.latents else frames).sum(1)}
 
     def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
@@ -109,6 +112,7 @@ class FlowMatching(Objective):
 
     def _squared(self, predicted: Tensor, clean: Tensor, level: Tensor, batch: Batch) -> Loss:
         """The square of (x_t - predicted) / t - (noise - clean), with x_t put in."""
+        # What is known is predicted as it is, and so adds nothing.
         per_frame = (predicted - clean).square().mean((2, 3, 4))
         weight = batch.frame_weight / level[:, None].clamp(min=self.config.smallest) ** 2
         return Loss({"velocity": (per_frame * weight).sum(1)})
@@ -171,13 +175,21 @@ class FlowMatching(Objective):
         return int(self.generator["network"].config.labels)  # type: ignore[arg-type, union-attr]
 
     def _read(self, given: Batch | SampleRequest) -> Conditions:
-        if given.known_mask is not None and bool(given.known_mask.any()):
-            raise RecipeError(
-                "frames are given, and flow matching does not go on from frames yet",
-                "leave data.tasks.prefix at 0; recipes that can are gru, lstm and simvp",
-            )
-        return conditions.read(dict(self.generator.named_children()).get("text"), given)
+        guides = getattr(self.generator["network"].config, "guides", ())
+        pictures = given_module.read(given, guides, self.mean, self.std)
+        told = conditions.read(dict(self.generator.named_children()).get("text"), given)
+        return replace(told, given=pictures)
 
     def _predict(self, noisy: Tensor, level: Tensor, times: Tensor, told: Conditions) -> Tensor:
-        made = self.generator["network"](noisy, level.view(-1, 1, 1, 1), times, *told.told)
-        return made.float()  # type: ignore[no-any-return]
+        return self._through(noisy, level, times, told)
+
+    def _through(
+        self, noisy: Tensor, level: Tensor, times: Tensor, told: Conditions, **more: Tensor
+    ) -> Tensor:
+        """The network's prediction of clean clips, what is known in its place."""
+        network: Any = self.generator["network"]
+        if (given := told.given) is None:
+            return network(noisy, level, times, *told.told, **more).float()  # type: ignore[no-any-return]
+        beside = {"beside": given.beside, "clean": given.tokens(network.config.patch)}
+        made = network(given.into(noisy), level, times, *told.told, **beside, **more)
+        return given.into(made.float())

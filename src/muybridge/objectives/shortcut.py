@@ -146,9 +146,7 @@ class Shortcut(flow_matching.FlowMatching):
         self, noisy: Tensor, level: Tensor, ahead: Tensor, times: Tensor, told: Conditions
     ) -> Tensor:
         """The clip that a step from `level` to `ahead` heads for."""
-        network = self.generator["network"]
-        made = network(noisy, level.view(-1, 1, 1, 1), times, *told.told, ahead=ahead)
-        return made.float()  # type: ignore[no-any-return]
+        return self._through(noisy, level, times, told, ahead=ahead)
 
 
 def _went(x: Tensor, clean: Tensor, t: Tensor, following: Tensor) -> Tensor:
