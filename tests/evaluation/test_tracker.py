@@ -22,7 +22,8 @@ from muybridge.data.stage import (
     make_stage,
     render,
 )
-from muybridge.evaluation.course import motion_together
+from muybridge.evaluation.course import Track, motion_of, motion_together
+from muybridge.evaluation.segments import SMALLEST
 from muybridge.evaluation.tracker import KEYS, following, judged, track, tracks
 
 FPS = 8
@@ -239,3 +240,16 @@ def test_wrong_input_is_named() -> None:
         track(clip, 0)
     with pytest.raises(MuybridgeError, match="1 clips, but 0 requests"):
         following([clip], [])
+
+
+def test_a_thing_about_as_large_as_what_is_seen_at_all_has_a_course_of_its_seen_frames() -> None:
+    seen = np.array([True, True, False, True, True, False, True, True])
+    times = np.arange(8) / FPS
+    x = np.where(seen, 0.2 + 0.08 * np.arange(8), np.nan)
+    position = np.column_stack([x, np.where(seen, 0.5, np.nan)])
+    blank = np.full(8, np.nan)
+    course = Track(
+        times, position, np.full((8, 4), np.nan), SMALLEST * np.where(seen, 1.05, 0.95), seen,
+        np.zeros(8, bool), np.full((8, len(SHAPES)), np.nan), blank, blank,
+    )  # fmt: skip
+    assert motion_of(course) == "slide"

@@ -62,7 +62,8 @@ def motion_of(course: Track) -> str | None:
     if grows(course):
         return "grow" if course.area[-1] > course.area[0] else None
     share = course.area / usual(course.area[course.visible])
-    full = np.flatnonzero(share > 0.75)
+    # A thing hardly larger than what counts as seen may be full and unseen: it has no place then.
+    full = np.flatnonzero((share > 0.75) & course.visible)
     if len(full) < 2:
         return None
     x, y = course.position[full].T
