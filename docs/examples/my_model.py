@@ -44,10 +44,10 @@ class Network(nn.Module):
     def forward(
         self, clips: Tensor, level: Tensor, times: Tensor, label: Tensor | None, *text: object
     ) -> Tensor:
-        """Clips (batch, time, 3, height, width) and their share of noise (batch, 1, 1, 1)."""
+        """Clips (batch, time, 3, height, width) and their share of noise (batch,)."""
         if label is None:
             label = torch.full((len(clips),), self.config.labels, device=clips.device)
-        said = self.told(level.flatten(1)) + self.label(label)
+        said = self.told(level[:, None]) + self.label(label)
         x = self.stem(F.pixel_unshuffle(clips, 4).transpose(1, 2))
         for block in self.blocks:
             x = x + block(F.silu(x + said[:, :, None, None, None]))

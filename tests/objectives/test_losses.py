@@ -25,7 +25,7 @@ def only(name: str, made: torch.Tensor, real: torch.Tensor, weight: torch.Tensor
     return float(compare(made, real, weight, Config(**{name: 1.0}))[name].sum() / weight.sum())
 
 
-@pytest.mark.parametrize("name", [n for n in Config.model_fields if n != "perceptual"])
+@pytest.mark.parametrize("name", ["mse", "l1", "huber", "gradient", "motion"])
 def test_a_part_left_out_is_not_computed_and_one_in_use_is_least_at_the_truth(name: str) -> None:
     real = clips()
     assert compare(real, real, ONE, Config()) == {}
