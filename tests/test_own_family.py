@@ -53,7 +53,7 @@ class Own(Objective):
         return {"error": batch.frame_weight.sum(1)}
 
     def _made(self, clips, times, label):
-        return self.generator(clips, torch.zeros(len(clips), 1, 1, 1), times, label)
+        return self.generator(clips, torch.zeros(len(clips)), times, label)
 
     def loss(self, batch, phase, progress):
         made = self._made(batch.clips * self.config.pull, batch.times, batch.label)
