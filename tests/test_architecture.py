@@ -25,7 +25,7 @@ PARTS = {
 }  # fmt: skip
 COMPOSED = PARTS | {
     "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "prefixes",
-    "run", "samples", "continuing", "judge", "watch",
+    "run", "samples", "continuing", "judge", "watch", "generation",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": COMPOSED,
     "samples": COMPOSED,
     "judge": COMPOSED,
+    "generation": COMPOSED,
     "watch": COMPOSED,
     "tuning": UPPER,
     "studio": UPPER,

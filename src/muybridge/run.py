@@ -217,43 +217,28 @@ class Run:
             )
         return objective, position
 
-    def generate(
-        self,
-        text: str | Sequence[str] | None = None,
-        label: str | None = None,
-        count: int = 8,
-        seconds: float | None = None,
-        seed: int = 0,
-        steps: int | None = None,
-        guidance: float | None = None,
-        checkpoint: str = "last",
-        prefix: str | Path | None = None,
-    ) -> Tensor:
+    def generate(self, checkpoint: str = "last", **asked: Any) -> Tensor:
         """Makes clips.
 
         Args:
-            text: one caption for all clips, or several to go through in turn; "" for none.
-            label: a class's name.
-            count: how many clips.
-            seconds: their length; None for the length trained on.
-            seed: of the noise; clip i is the same for the same seed, whatever `count` is.
-            steps, guidance: None for the recipe's.
             checkpoint: "last", "best", or a step's number.
-            prefix: a video whose last frames, as many as the run was trained to be given, are the
-                first ones of the clips. A run that only goes on from frames takes some of training
-                clips where there is no video.
+            asked: what is to be made, as `generation.asked.Asked` describes it: `text`, `label`,
+                `count`, `seconds`, `seed`, `steps`, `guidance`; and of a run that was trained for
+                it `image`, `prefix`, `sketch`, `video` and the rest.
 
-        Without text and label the conditions of the training clips are gone through in turn; of a
-        video nothing is said then.
+        Without text, label and anything given the conditions of the training clips are gone through
+        in turn.
 
         Returns:
             float32 (count, time, 3, height, width) in [-1, 1].
 
         Raises:
-            MuybridgeError: a condition that the run was not trained for, or a bad number.
+            MuybridgeError: something that the run was not trained for, or a bad value.
         """
-        request = self.request(text, label, count, seconds, seed, steps, guidance, prefix)
-        return self.make(request, checkpoint)[0]
+        from .generation.asked import Asked
+        from .generation.making import made, plan
+
+        return made(plan(self, config.parse(Asked, asked, "")), checkpoint)
 
     def make(
         self, request: SampleRequest, checkpoint: str = "last"
@@ -273,9 +258,14 @@ class Run:
         guidance: float | None = None,
         prefix: str | Path | None = None,
         begun: bool = True,
+        said: Sequence[dict[str, str]] | None = None,
     ) -> SampleRequest:
-        """What `generate` asks of the objective, checked; several labels are gone through in turn,
-        "" for none. Where it is not `begun`, no frames are given."""
+        """What is asked of the objective for clips made in one piece, checked.
+
+        Several texts and labels are gone through in turn, "" for none; where there are none, what
+        is `said`, or else the conditions of the training clips. Where it is not `begun`, no frames
+        are given.
+        """
         if count < 1:
             raise MuybridgeError(f"--count {count}: at least one clip is made")
         if steps is not None and steps < 1:
@@ -295,7 +285,7 @@ class Run:
                 f"--seconds {seconds}: a clip of this run has {span / data.fps:g} s or more"
             )
         start = prefixes.start(self.folder, data, prefix) if begun else None
-        known = self.conditions["known"] if start is None else start.said
+        known = said or (self.conditions["known"] if start is None else start.said)
         captions, labels = self._conditions(text, label, count, known)
         times = (torch.arange(frames) / data.fps).expand(count, -1)
         seeds = torch.tensor([chance.mix(seed, "sample", i) for i in range(count)])

@@ -56,11 +56,13 @@ def quickstart(
     progress.say("4/5 scores: on clips the model never saw")
     scores = run.evaluate()
     progress.say("5/5 report")
+    from ..generation import making, writing
+    from ..generation.asked import Asked
     from ..report import write_report
     from .evaluate import table
-    from .generate import write_samples
 
-    write_samples(run, run.request(count=8, seed=seed), out / "samples")
+    asked = Asked(seed=seed)
+    writing.write(making.plan(run, asked), asked, out / "samples")
     page = write_report([run.folder], out / "report.html")
     progress.say(f"\ndone in {(time.monotonic() - begun) / 60:.1f} minutes\n\n{table(scores)}\n")
     known = run.conditions["known"][0]

@@ -66,6 +66,8 @@ def _describe(kind: type[Section], problem: Any, where: str) -> tuple[str, str]:
     given = problem["input"]
     text = problem["msg"][:1].lower() + problem["msg"][1:]
     text = text.removeprefix("value error, ")
+    if not name:
+        return text, ""
     return f"{name} = {given!r}: {text}", help_of(kind, location)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fractions
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +13,11 @@ import numpy.typing as npt
 from . import decoding
 from .decoding import Frames, probe
 from .errors import DataError, MuybridgeError
-from .files import atomic, write_bytes
+from .film import film, mp4, png
 
 __all__ = [
-    "SUFFIXES", "Frames", "at_rate", "contact_sheet", "decode", "encode", "jpeg", "png", "probe",
+    "SUFFIXES", "Frames", "at_rate", "contact_sheet", "decode", "encode", "film", "jpeg", "png",
+    "probe",
     "read_video", "tile", "to_uint8", "write_video",
 ]  # fmt: skip
 
@@ -113,93 +113,24 @@ def write_video(
         path: where; `.mp4` and `.gif` name files, no suffix names a folder of PNG frames.
         fps: frames per second.
         quality: x264's constant rate factor: 0 is lossless, 23 ordinary, 51 worst.
-        comment: kept in an mp4's metadata.
+        comment: kept in the file's metadata.
 
     Raises:
         MuybridgeError: a suffix that is none of these, or a disk that is full.
     """
-    path = Path(path)
-    shape = clips.shape
-    if len(shape) == 5:
-        frames = tile([to_uint8(clip) for clip in clips])
-    else:
-        frames = to_uint8(clips)
-    if path.suffix == ".mp4":
-        write_bytes(path, encode(frames, fps, quality, comment))
-    elif path.suffix == ".gif":
-        write_bytes(path, _gif(frames, fps))
-    elif path.suffix == "":
-        with atomic(path) as folder:
-            folder.mkdir()
-            for index, frame in enumerate(frames):
-                (folder / f"{index:05d}.png").write_bytes(png(frame))
-    else:
-        raise MuybridgeError(
-            f"{path.name}: {path.suffix} is not a form that videos are written in",
-            "name it .mp4 or .gif, or give no suffix for a folder of PNG frames",
-        )
+    one = tile([to_uint8(clip) for clip in clips]) if len(clips.shape) == 5 else to_uint8(clips)
+    with film(Path(path), fps, quality, comment) as add:
+        add(one)
 
 
 def encode(
     frames: Frames, fps: float, quality: int = 16, comment: str = "", gop: int | None = None
 ) -> bytes:
-    """H.264 mp4 of uint8 frames (time, height, width, 3); the same bytes for the same frames.
-
-    Odd sizes are padded by repeating the last row or column, which 4:2:0 colour needs. With `gop`
-    there is a key frame every so many frames and nothing refers across it, and decoding is made
-    fast: random clips are read several times faster, for about twice the bytes.
-    """
-    import av
-
-    frames = np.pad(
-        frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), "edge"
-    )
-    rate = fractions.Fraction(fps).limit_denominator(1001)
+    """H.264 mp4 of uint8 frames (time, height, width, 3); the same bytes for the same frames."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        if comment:
-            container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate)
-        stream.width, stream.height = frames.shape[2], frames.shape[1]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        # Said, or large pictures would be taken for those of high definition, whose colours differ.
-        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601.value
-        # No B-frames and no macroblock tree: both look ahead at half size, where x264 reads past a
-        # small picture's edge, so that the bytes would differ by what its memory held before.
-        stream.options = {
-            "crf": str(quality), "preset": "veryfast", "bf": "0", "x264-params": "mbtree=0"
-        }  # fmt: skip
-        if gop:
-            stream.options |= {"g": str(gop), "flags": "+cgop", "tune": "fastdecode"}
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+    with mp4(buffer, fps, quality, comment, gop) as add:
+        add(frames)
     return buffer.getvalue()
-
-
-def _gif(frames: Frames, fps: float) -> bytes:
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="gif") as container:
-        stream = container.add_stream("gif", rate=fractions.Fraction(fps).limit_denominator(100))
-        stream.width, stream.height = frames.shape[2], frames.shape[1]
-        stream.pix_fmt = "rgb8"
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return buffer.getvalue()
-
-
-def png(picture: Frames) -> bytes:
-    """One picture (height, width, 3) as PNG bytes."""
-    import cv2
-
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise MuybridgeError(f"a picture of shape {picture.shape} could not be written as PNG")
-    return data.tobytes()
 
 
 def jpeg(picture: Frames, quality: int = 85) -> bytes:

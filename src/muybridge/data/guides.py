@@ -76,9 +76,9 @@ def damaged(clip: Pixels, draw: Draw) -> Floats:
     shrink = (2, 4)[int(draw("shrink") * 2)] if chosen in (0, 3) else 1
     noise = 8 + 40 * draw("noise") if chosen == 1 else 0.0
     quality = int(5 + 40 * draw("quality")) if chosen == 1 and draw("blocks") < 0.5 else 0
-    grey = chosen == 2 or (chosen == 3 and draw("grey") < 0.5)
+    pale = chosen == 2 or (chosen == 3 and draw("grey") < 0.5)
     random = np.random.default_rng(int(draw("grain") * 2**31))
-    frames = [_worse(frame, shrink, noise, quality, grey, random) for frame in clip]
+    frames = [_worse(frame, shrink, noise, quality, pale, random) for frame in clip]
     pixels = to_float(np.stack(frames))
     return np.concatenate([pixels, np.ones_like(pixels[:, :1])], 1)
 
@@ -87,19 +87,28 @@ _MAKERS = {"sketch": sketched, "video": damaged}
 
 
 def smaller(frame: Pixels, factor: int) -> Pixels:
-    """A picture as a `factor` times smaller one is enlarged again (bicubic)."""
+    """A picture as a `factor` times smaller one is enlarged again."""
     height, width = frame.shape[:2]
     small = cv2.resize(frame, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
-    whole = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(whole, np.uint8)
+    return enlarged(np.asarray(small, np.uint8), (height, width))
+
+
+def enlarged(frame: Pixels, size: tuple[int, int]) -> Pixels:
+    """A small picture at a larger `size`, height and width (bicubic)."""
+    return np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def grey(frame: Pixels) -> Pixels:
+    """A picture without its colours."""
+    luma = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.repeat(luma[..., None], 3, -1)
 
 
 def _worse(
-    frame: Pixels, shrink: int, noise: float, quality: int, grey: bool, random: np.random.Generator
+    frame: Pixels, shrink: int, noise: float, quality: int, pale: bool, random: np.random.Generator
 ) -> Pixels:
     made = smaller(frame, shrink) if shrink > 1 else frame
-    if grey:
-        made = np.repeat(cv2.cvtColor(made, cv2.COLOR_RGB2GRAY)[..., None], 3, -1)
+    made = grey(made) if pale else made
     if noise:
         grain = random.normal(0, noise, made.shape)
         made = (made + grain).clip(0, 255).round().astype(np.uint8)

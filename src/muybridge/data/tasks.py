@@ -32,11 +32,12 @@ class Config(Section):
     image: Part = 0.0
     """Share whose first frame alone is given."""
     ends: Part = 0.0
-    """Share whose first and last frames are given."""
+    """Share whose first and last frames are given; with `vary`, up to half of `given` of each."""
     some: Part = 0.0
     """Share of which a few frames anywhere are given, or every second, fourth or eighth."""
     region: Part = 0.0
-    """Share of which all is given but a rectangle, or nothing but one."""
+    """Share of which all is given but a rectangle, or nothing but one; with `vary`, half of them
+    have first frames as well."""
     sketch: Part = 0.0
     """Share beside which lines are drawn, of all frames or of the first."""
     video: Part = 0.0
@@ -136,7 +137,8 @@ def _of_clip(kind: str, seed: Tensor, frames: int, size: tuple[int, int], config
     if kind == "image":
         return at(frames, [0])
     if kind == "ends":
-        return at(frames, [0, frames - 1])
+        count = 1 + int(draw("count") ** 2 * (config.given // 2)) if config.vary else 1
+        return torch.maximum(first(frames, count)[0], first(frames, count)[0].flip(0))
     if kind == "some":
         if draw("evenly") < 0.5:
             return at(frames, list(range(0, frames, 2 ** (1 + int(draw("every") * 3)))))
@@ -151,5 +153,11 @@ def _of_clip(kind: str, seed: Tensor, frames: int, size: tuple[int, int], config
         ]
         (top, height), (left, width) = spans
         hole[..., top : top + height, left : left + width] = 1
-        return hole if draw("outside") < 0.5 else 1 - hole
+        mask = hole if draw("outside") < 0.5 else 1 - hole
+        begun = config.vary and draw("begun") < 0.5
+        return (
+            torch.maximum(mask, first(frames, 1 + int(draw("count") * config.given))[0])
+            if begun
+            else mask
+        )
     return torch.zeros(1, 1, 1, 1)

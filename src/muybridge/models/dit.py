@@ -19,6 +19,7 @@ from ..core.clips import GUIDES
 from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
+from .filters import Filters
 from .patches import from_patches, to_patches, waves
 
 Guide = Literal["known", "sketch", "video"]
@@ -89,6 +90,7 @@ class DiT(nn.Module):
         channels = sum(GUIDES[name] for name in config.guides)
         beside = channels * math.prod(config.patch)
         self.beside = nn.Linear(beside, width, bias=False) if channels else None
+        self.filters = Filters(width) if "video" in config.guides else None
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
         self.ahead = nn.Linear(_LEVELS, width, bias=False) if config.jumps else None
@@ -129,6 +131,7 @@ class DiT(nn.Module):
                     "time.weight",
                     "ahead.weight",
                     "beside.weight",
+                    "weigh.weight",
                 )
             ):
                 nn.init.zeros_(parameter)
@@ -174,7 +177,7 @@ class DiT(nn.Module):
         )
         x = x + self.place(place).to(x.dtype)
         if self.beside is not None and beside is not None:
-            x = x + self.beside(to_patches(beside, self.config.patch, self.config.lapped))
+            x = x + self.beside(to_patches(beside, self.config.patch))
         # Of clips, and of tokens that have no noise: each token is told one of the two.
         levels = level[:, None] if clean is None else torch.stack([level, level * 0], 1)
         condition: Tensor = self.level(_fourier(levels))  # (batch, 1 or 2, width)
@@ -190,7 +193,7 @@ class DiT(nn.Module):
             words = prefix.shape[1]
             x = torch.cat([prefix, x], 1)
             rotation = F.pad(rotation, (0, 0, words, 0))
-        which = None if clean is None else F.pad(clean.flatten(1), (words, 0))[..., None]
+        which = None if clean is None else F.pad(clean.flatten(1), (words, 0))
         # Tokens stay in the precision that the linear layers compute in: half the memory traffic.
         condition = F.silu(condition).to(x.dtype)
         turn = (_spread(rotation.cos(), x.dtype), _spread(rotation.sin(), x.dtype))
@@ -199,9 +202,25 @@ class DiT(nn.Module):
         last = _of_each(self.final(condition), None if which is None else which[:, words:])
         shift, scale = last.chunk(2, -1)
         x = fused.modulate(x[:, words:].contiguous(), shift, scale)
-        return from_patches(
+        made = from_patches(
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
         )
+        return made if beside is None else self._with_video(made, x, grid, beside)
+
+    def _with_video(
+        self, made: Tensor, x: Tensor, grid: tuple[int, int, int], beside: Tensor
+    ) -> Tensor:
+        """Adds what filters make of a video beside a clip, to those clips that have one."""
+        if self.filters is None:
+            return made
+        first = sum(
+            GUIDES[name] for name in self.config.guides[: self.config.guides.index("video")]
+        )
+        video = beside[:, :, first : first + self.config.channels]
+        rows = beside[:, :, first + self.config.channels].flatten(1).any(1).nonzero()[:, 0]
+        if not len(rows):
+            return made
+        return made.float().index_add(0, rows, self.filters(x[rows], grid, video[rows]))
 
     def _through(self, block: nn.Module, *given: Any) -> Tensor:
         if self.config.recompute and torch.is_grad_enabled():
@@ -245,7 +264,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """x: (batch, tokens, width), of which the last are a `grid` of tokens in time, height and
         width; condition: (batch, 1, width), or (batch, 2, width) of which tokens have the second
-        where `which` (batch, tokens, 1) is true."""
+        where `which` (batch, tokens) is true."""
         parts = _of_each(self.modulation(condition), which).chunk(6, -1)
         shift1, scale1, gate1, shift2, scale2, gate2 = parts
         x = torch.addcmul(x, gate1, self._attend(fused.modulate(x, shift1, scale1), turn))
@@ -285,8 +304,11 @@ class Around(nn.Module):
 
 
 def _of_each(parts: Tensor, which: Tensor | None) -> Tensor:
-    """(batch, 1, n) as it is, or of (batch, 2, n) the one that each token has."""
-    return parts if which is None else torch.where(which, parts[:, 1:], parts[:, :1])
+    """(batch, 1, n) as it is, or of (batch, 2, n) the one that each token (batch, tokens) has."""
+    if which is None:
+        return parts
+    # As a product: it takes less memory in the backward pass, and less time, than a choice.
+    return torch.bmm(F.one_hot(which.long(), 2).to(parts.dtype), parts)
 
 
 def _spread(angles: Tensor, dtype: torch.dtype) -> Tensor:

@@ -77,6 +77,9 @@ class SampleRequest:
         steps, guidance: the objective's own meaning; None for the recipe's.
         guides: pictures that guide, by their names in `core.clips.GUIDES`, float32 (count, time,
             channels, height, width) each, or None.
+        source: clips from whose noised form sampling begins, as `known`, or None.
+        strength: the share of the sampling steps that are taken from there, in (0, 1].
+        picture_guidance: how strongly what is known and what guides is followed; 1 as trained.
     """
 
     times: Tensor
@@ -89,6 +92,9 @@ class SampleRequest:
     steps: int | None = None
     guidance: float | None = None
     guides: Mapping[str, Tensor] | None = None
+    source: Tensor | None = None
+    strength: float = 1.0
+    picture_guidance: float = 1.0
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -144,28 +144,45 @@ class FlowMatching(Objective):
         return self.latents.decoded(self.drawn(within, self.latents.shape(frames, request.size)))
 
     def drawn(self, request: SampleRequest, shape: tuple[int, ...]) -> Tensor:
-        """What the flow makes of noise of `shape` (time, channel, height, width) a clip; both
-        branches of guidance go through the network as one batch."""
+        """What the flow makes of noise of `shape` (time, channel, height, width) a clip, or of a
+        source in noise (Meng et al. 2022, "SDEdit")."""
         told = self._read(request)
-        scale = self.sampling.guidance if request.guidance is None else request.guidance
-        guided = scale != 1 and told.any
-        twice, both = request.times.repeat(2, 1), told.beside_none(self._unsaid)
-        least, most = self.sampling.guided
 
         def velocity(x: Tensor, t: float) -> Tensor:
-            level = torch.full((len(x),), t, device=x.device)
-            if guided and least <= t <= most:
-                clean = self._predict(x.repeat(2, 1, 1, 1, 1), level.repeat(2), twice, both)
-                conditional, unconditional = clean.chunk(2)
-                clean = guidance.guide(conditional, unconditional, scale)
-            else:
-                clean = self._predict(x, level, request.times, told)
-            return (x - clean) / t
+            return (x - self._guided(x, t, request, told)) / t
 
+        steps, begin = request.steps or self.sampling.steps, request.strength
+        moments = integrators.grid(steps, self.sampling.shift, begin)
         start = chance.normal(request.seeds, shape, "sample")
-        moments = integrators.grid(request.steps or self.sampling.steps, self.sampling.shift)
+        if request.source is not None:
+            start = torch.lerp((request.source - self.mean) / self.std, start, moments[0])
         made = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
-        return made * self.std + self.mean
+        made = made * self.std + self.mean
+        if request.known is None or request.known_mask is None:
+            return made
+        return torch.where(request.known_mask > 0, request.known, made)
+
+    def _guided(self, x: Tensor, t: float, request: SampleRequest, told: Conditions) -> Tensor:
+        """The clip headed for; branches with and without words go through as one batch."""
+        level, times = torch.full((len(x),), t, device=x.device), request.times
+        scale = self.sampling.guidance if request.guidance is None else request.guidance
+        least, most = self.sampling.guided
+        if not least <= t <= most:
+            return self._predict(x, level, times, told)
+        said = scale != 1 and told.any
+        if said:
+            both = told.beside_none(self._unsaid)
+            twice = x.repeat(2, 1, 1, 1, 1), level.repeat(2), times.repeat(2, 1)
+            full, bare = self._predict(*twice, both).chunk(2)
+        else:
+            full = bare = self._predict(x, level, times, told)
+        made = guidance.guide(full, bare, scale) if said else full
+        if request.picture_guidance == 1 or told.given is None:
+            return made
+        # Brooks et al. 2023, "InstructPix2Pix", eq. 3: pictures are followed as strongly as asked.
+        blind = self._predict(x, level, times, replace(told.none(self._unsaid), given=None))
+        made = made + (request.picture_guidance - 1) * (bare - blind)
+        return told.given.into(made)
 
     def _encoded(self, batch: Batch) -> Batch:
         return self.latents.encoded(batch) if self.latents else batch

@@ -75,6 +75,9 @@ def read(
     there = {name: value for name, value in there.items() if name in guides}
     if not there:
         return None
+    if "video" in there:
+        pixels, seen = there["video"][:, :, :3], there["video"][:, :, 3:]
+        there["video"] = torch.cat([seen * (pixels - mean) / std, seen], 2)
     form = next(iter(there.values()))
     nothing = form.new_zeros(*form.shape[:2], 1, *form.shape[-2:])
     parts = [

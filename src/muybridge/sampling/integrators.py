@@ -31,10 +31,10 @@ class Config(Section):
     """More than 1 spends more of the steps near pure noise, where the layout is settled."""
 
 
-def grid(steps: int, shift: float = 1.0) -> list[float]:
-    """The moments 1 = t_0 > ... > t_steps = 0, evenly spaced, then moved towards 1 by `shift`
-    (Esser et al. 2024, eq. 23)."""
-    even = [1 - i / steps for i in range(steps + 1)]
+def grid(steps: int, shift: float = 1.0, begin: float = 1.0) -> list[float]:
+    """The moments t_0 > ... > t_steps = 0, evenly spaced from `begin` on, then moved towards 1 by
+    `shift` (Esser et al. 2024, eq. 23); t_0 = 1 where `begin` is."""
+    even = [begin * (1 - i / steps) for i in range(steps + 1)]
     return [shift * t / (1 + (shift - 1) * t) for t in even]
 
 

@@ -1,0 +1,118 @@
+"""From what is asked for to frames: checked before the long work, then made as they are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..core import progress
+from ..objectives.base import Objective, SampleRequest
+from ..run import CHUNK, Run
+from . import trained
+from .asked import Asked
+from .canvas import Canvas, Window, windows
+from .compose import compose
+from .filling import fill
+
+_NOTHING = [{"text": "", "label": ""}]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before anything is made.
+
+    Attributes:
+        run: whose model makes it.
+        canvas: what is given of each clip; of a model that goes on from frames in its own way,
+            their number alone.
+        base: what is said of each clip, its seeds, how it is sampled, and for such a model what is
+            given.
+        windows: in which the canvas is filled; none for such a model.
+        done: what was done to what is given, in words.
+    """
+
+    run: Run
+    canvas: Canvas
+    base: SampleRequest
+    windows: tuple[Window, ...]
+    done: tuple[str, ...] = ()
+
+
+def plan(run: Run, asked: Asked) -> Plan:
+    """What is to be made.
+
+    Raises:
+        MuybridgeError: something that the run was not trained for, or that cannot be read.
+    """
+    trained.check(run, asked)
+    own = run.recipe.data.tasks.prefix > 0 and not trained.continues(run)
+    said = _NOTHING if asked.given else None
+    base = run.request(
+        asked.text, asked.label, asked.clips, asked.seconds if own else None, asked.seed,
+        asked.steps, asked.guidance, asked.prefix if own else None, begun=own, said=said,
+    )  # fmt: skip
+    base = replace(base, picture_guidance=asked.picture_guidance)
+    data, span = run.recipe.data, run.recipe.multiple[0]
+    unknown = _unheard(run, base)
+    if own:
+        canvas = Canvas(base.times.shape[1], data.fps)
+        return Plan(run, canvas, base, (), unknown)
+    canvas = compose(run, asked)
+    length = data.frames if trained.continues(run) else -(-canvas.frames // span) * span
+    parts = tuple(windows(canvas, length, span))
+    return Plan(run, canvas, base, parts, (*canvas.done, *unknown))
+
+
+def groups(plan: Plan, objective: Objective) -> Iterator[tuple[int, Iterator[Tensor]]]:
+    """A few clips at a time: the number of the first, and their frames as they are made, (clips,
+    some, 3, height, width) in [-1, 1]."""
+    firsts = range(0, len(plan.base), CHUNK)
+    with progress.bar("generate", len(firsts) * max(1, len(plan.windows))) as step:
+        for first in firsts:
+            yield first, _frames(plan, objective, plan.base.part(first, first + CHUNK), step)
+
+
+def _frames(
+    plan: Plan, objective: Objective, base: SampleRequest, step: progress.Advance
+) -> Iterator[Tensor]:
+    if not plan.windows:
+        yield plan.run.sample(objective, base)
+        step()
+        return
+
+    def told() -> Iterator[Window]:
+        for window in plan.windows:
+            yield window
+            step()
+
+    yield from fill(plan.run, objective, plan.canvas, base, told())
+
+
+def made(plan: Plan, checkpoint: str = "last") -> Tensor:
+    """All clips at once, float32 (count, time, 3, height, width) in [-1, 1]."""
+    objective, _ = plan.run.trained(checkpoint)
+    return torch.cat([torch.cat(list(frames), 1) for _, frames in groups(plan, objective)])
+
+
+def _unheard(run: Run, base: SampleRequest) -> tuple[str, ...]:
+    """Words that no training clip was described by, in words."""
+    if base.text is None:
+        return ()
+    heard = {word for one in run.conditions["known"] for word in _words(one["text"])}
+    new = sorted({word for text in base.text for word in _words(text)} - heard)
+    found = []
+    if new:
+        few = ", ".join(new[:8]) + (f" and {len(new) - 8} more" if len(new) > 8 else "")
+        found.append(f"--text: never heard in training, and so without meaning: {few}")
+    length = getattr(getattr(run.recipe.model.config, "text", None), "length", 0)
+    longest = max(len(_words(text)) for text in base.text)
+    if length and longest > length:
+        found.append(f"--text of {longest} words: no more than the first {length} are read")
+    return tuple(found)
+
+
+def _words(text: str) -> list[str]:
+    return ["".join(c for c in word if c.isalnum()) for word in text.lower().split()]
