@@ -55,6 +55,24 @@ def test_a_region_is_a_rectangle_of_all_frames_or_all_but_one() -> None:
     assert 120 < inside < 280
 
 
+def test_with_vary_several_frames_of_both_ends_are_given() -> None:
+    found = frames(masks(ends=1.0, given=6, vary=True))
+    counts = [len(one) // 2 for one in found]
+    assert set(counts) == {1, 2, 3}
+    for count, one in zip(counts, found, strict=True):
+        assert one == [*range(count), *range(FRAMES - count, FRAMES)]
+
+
+def test_with_vary_half_of_the_regions_have_first_frames_too() -> None:
+    found = masks(region=1.0, given=6, vary=True)
+    begun = [one for one in found if bool(one[0].all())]
+    assert 160 < len(begun) < 240
+    for one in begun:
+        count = int(one.flatten(1).all(1).sum())
+        assert 1 <= count <= 6
+        assert torch.equal(one[count:].amin(0), one[count:].amax(0))
+
+
 def test_shares_are_kept_and_of_the_rest_nothing_is_given() -> None:
     found = masks(1000, prefix=0.3, image=0.2, ends=0.1)
     kinds = [tuple(one) for one in frames(found)]

@@ -1,0 +1,56 @@
+"""Filters of a guiding video, against convolutions by scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from muybridge.models.dit import Config, DiT
+from muybridge.models.filters import Filters
+
+
+def test_weights_that_are_alike_everywhere_are_a_convolution() -> None:
+    torch.manual_seed(0)
+    filters, video = Filters(8), torch.randn(2, 5, 3, 8, 12)
+    with torch.no_grad():
+        filters.weigh.weight.zero_()
+        filters.weigh.bias.copy_(torch.randn(11))
+        made = filters(torch.randn(2, 24, 8), (2, 3, 4), video)
+        kernel = np.zeros((3, 3, 3))
+        kernel[1] = filters.weigh.bias[:9].view(3, 3).numpy()
+        kernel[0, 1, 1], kernel[2, 1, 1] = filters.weigh.bias[9:].tolist()
+    for clip, found in zip(video, made, strict=True):
+        for channel in range(3):
+            expected = ndimage.correlate(clip[:, channel].numpy(), kernel, mode="nearest")
+            np.testing.assert_allclose(found[:, channel].numpy(), expected, atol=1e-4)
+
+
+def test_weights_change_smoothly_from_token_to_token() -> None:
+    filters, video = Filters(1), torch.ones(1, 4, 1, 16, 16)
+    with torch.no_grad():
+        filters.weigh.weight.zero_()
+        filters.weigh.weight[4] = 1
+        filters.weigh.bias.zero_()
+        tokens = torch.tensor([0.0, 1.0, 0.0, 1.0]).view(1, 4, 1)
+        made = filters(tokens, (1, 2, 2), video)[0, 0, 0]
+    assert float(made[0, 0]) == 0 and float(made[0, -1]) == 1
+    assert float(made.diff(dim=1).abs().max()) < 0.2
+
+
+def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:
+    torch.manual_seed(0)
+    config = Config(
+        width=16, depth=1, heads=1, patch=(2, 4, 4), text=None, guides=("known", "video")
+    )
+    network = DiT(config)
+    assert network.filters is not None
+    with torch.no_grad():
+        network.filters.weigh.bias[4] = 1.0
+    clips, level, times = torch.randn(3, 4, 3, 8, 8), torch.rand(3), torch.zeros(3, 4)
+    beside = torch.zeros(3, 4, 5, 8, 8)
+    assert float(network(clips, level, times, beside=beside).abs().max()) == 0
+    beside[1, :, 1:] = torch.cat([torch.randn(4, 3, 8, 8), torch.ones(4, 1, 8, 8)], 1)
+    made = network(clips, level, times, beside=beside)
+    assert not made[0].any() and not made[2].any()
+    torch.testing.assert_close(made[1], beside[1, :, 1:4])
