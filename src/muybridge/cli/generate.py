@@ -63,7 +63,10 @@ def generate(
         float | None, _option("Edit --video towards --text: .3 changes little, .9 nearly all.")
     ] = None,
     mask: Annotated[
-        Path | None, _option("White where --video or --image is to be made anew.")
+        Path | None, _option("White where --video is to be made anew; or: things, background.")
+    ] = None,
+    background: Annotated[
+        Path | None, _option("Picture, video or #rrggbb to put what moves in --video before.")
     ] = None,
     outpaint: Annotated[
         float | None, _option("Border to make around --video or --image, such as .2 of it.")

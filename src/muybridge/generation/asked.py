@@ -53,7 +53,10 @@ class Asked(Section):
     """Edit: share of the sampling steps that a noised `video` goes through again; .3 changes
     little, .9 nearly all."""
     mask: Path | None = None
-    """Picture, or video, that is white where `video` or `image` is to be made anew."""
+    """Picture, or video, that is white where `video` or `image` is to be made anew; or `things` for
+    what moves in `video`, `background` for all else."""
+    background: Path | None = None
+    """Picture, video or colour (#rrggbb) that what moves in `video` is put before."""
     outpaint: Half | None = None
     """Border to be made around `video` or `image`, as a share of the picture's height and width."""
     upscale: int | None = None
@@ -88,12 +91,12 @@ class Asked(Section):
     @staticmethod
     def paths() -> tuple[str, ...]:
         """Settings that name one file."""
-        return (*(name for name in FILES if name != "between"), "mask")
+        return (*(name for name in FILES if name != "between"), "mask", "background")
 
     def files(self) -> list[Path]:
         """The files that are read."""
         single = [getattr(self, name) for name in self.paths()]
-        return [path for path in (*single, *(self.between or ())) if path is not None]
+        return [path for path in (*single, *(self.between or ())) if path and not is_word(path)]
 
     @property
     def clips(self) -> int:
@@ -106,9 +109,16 @@ class Asked(Section):
         return any(getattr(self, name) is not None for name in FILES)
 
 
+def is_word(path: Path) -> bool:
+    """Whether what stands for a file is no file: a colour, or a word that `mask` knows."""
+    return str(path).startswith("#") or str(path) in (THINGS, BACKGROUND)
+
+
+THINGS, BACKGROUND = "things", "background"
 FILES = ("image", "last_image", "storyboard", "prefix", "between", "sketch", "video")
 _NEEDS = {
-    "strength": ("video",), "mask": ("video", "image"), "outpaint": ("video", "image"),
+    "strength": ("video",), "background": ("video",), "mask": ("video", "image"),
+    "outpaint": ("video", "image"),
     "upscale": ("video",), "denoise": ("video",), "colourise": ("video",),
     "interpolate": ("video",), "extend": ("prefix",),
 }  # fmt: skip
@@ -116,5 +126,6 @@ _ONE_OF = (
     ("storyboard", "between", "prefix", "video"), ("image", "storyboard", "prefix", "between"),
     ("last_image", "storyboard", "extend", "between", "loop"), ("extend", "seconds"),
     ("mask", "outpaint"), ("strength", "interpolate"),
+    ("background", "mask"), ("background", "outpaint"), ("background", "interpolate"),
     ("interpolate", "mask"), ("interpolate", "outpaint"), ("strength", "upscale"),
 )  # fmt: skip

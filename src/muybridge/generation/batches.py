@@ -10,7 +10,7 @@ from ..core import files, progress
 from ..core.config import parse
 from ..core.errors import DataError, MuybridgeError
 from ..run import Run
-from .asked import Asked
+from .asked import Asked, is_word
 from .making import plan
 from .writing import Format, write
 
@@ -91,6 +91,6 @@ def _at_home(asked: Asked, folder: Path) -> Asked:
     moved = {
         name: tuple(folder / one for one in value) if isinstance(value, tuple) else folder / value
         for name in (*Asked.paths(), "between")
-        if (value := getattr(asked, name)) is not None
+        if (value := getattr(asked, name)) is not None and not is_word(value)
     }
     return asked.model_copy(update=moved)

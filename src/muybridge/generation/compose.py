@@ -15,8 +15,8 @@ from ..core.errors import DataError, MuybridgeError
 from ..core.video import Frames
 from ..data import guides
 from ..run import Run
-from . import drawings, pictures
-from .asked import Asked
+from . import drawings, foreground, pictures
+from .asked import THINGS, Asked, is_word
 from .canvas import Canvas, Known, Lines, Scene
 
 _LONGEST = 3600 * 8
@@ -51,7 +51,7 @@ def compose(run: Run, asked: Asked) -> Canvas:
     if asked.sketch is not None:
         _draw(run, canvas, asked.sketch)
     canvas.loop = asked.loop
-    if not any(not canvas.whole(at) for at in range(canvas.frames)):
+    if asked.background is None and all(canvas.whole(at) for at in range(canvas.frames)):
         raise MuybridgeError(
             f"all {canvas.frames} frames are given, and none is left to be made", "raise --seconds"
         )
@@ -132,11 +132,14 @@ def _of_video(run: Run, asked: Asked, path: Path) -> Canvas:
         if asked.colourise:
             found = [guides.grey(one) for one in found]
         canvas.video |= dict(enumerate(found))
+    if asked.background is not None:
+        found = _before(run, canvas, found, asked.background)
+        canvas.known |= {} if asked.strength else {at: Known(one) for at, one in enumerate(found)}
     if asked.strength is not None:
         canvas.source, canvas.strength = dict(enumerate(found)), asked.strength
     if asked.mask is not None or asked.outpaint is not None:
         _around(run, asked, canvas, found)
-    if asked.loop and not (asked.enhanced or asked.strength or canvas.known):
+    if asked.loop and not (asked.enhanced or asked.strength or asked.mask or asked.outpaint):
         canvas.known |= {at: Known(one) for at, one in enumerate(found)}
         canvas.frames += data.frames - 2 * run.recipe.multiple[0]
         canvas.done.append(
@@ -179,17 +182,46 @@ def _around(run: Run, asked: Asked, canvas: Canvas, found: list[Frames]) -> None
         canvas.done.append(f"shrunk to {inner[1]}x{inner[0]}, a border is made around it")
         return
     assert asked.mask is not None
-    masks, done = pictures.frames(asked.mask, size, run.recipe.data.fps, "--mask", len(found))
+    if is_word(asked.mask):
+        shares = foreground.foreground(found)
+        kept = [(one < 0.5) == (str(asked.mask) == THINGS) for one in shares]
+    else:
+        kept = _masks(run, canvas, asked.mask, len(found))
+    for at, one in enumerate(found):
+        where = kept[min(at, len(kept) - 1)]
+        canvas.known[at] = Known(one, None if bool(where.all()) else where)
+
+
+def _masks(run: Run, canvas: Canvas, path: Path, count: int) -> list[Lines]:
+    """Where pixels are kept: where a mask is not white."""
+    masks, done = pictures.frames(path, run.recipe.data.size, run.recipe.data.fps, "--mask", count)
     canvas.done += done
     kept = [mask.mean(-1) < 128 for mask in masks]
     if all(bool(one.all()) for one in kept):
         raise DataError(
-            f"--mask {asked.mask} is nowhere white: there is nothing to make anew",
+            f"--mask {path} is nowhere white: there is nothing to make anew",
             "paint white what is to be made",
         )
-    for at, one in enumerate(found):
-        where = kept[min(at, len(kept) - 1)]
-        canvas.known[at] = Known(one, None if bool(where.all()) else where)
+    return kept
+
+
+def _before(run: Run, canvas: Canvas, found: list[Frames], behind: Path) -> list[Frames]:
+    """What moves, before another background."""
+    size = run.recipe.data.size
+    if str(behind).startswith("#"):
+        try:
+            colour = bytes.fromhex(str(behind)[1:])
+        except ValueError:
+            colour = b""
+        if len(colour) != 3:
+            raise DataError(f"--background {behind} is no colour", "write it as #rrggbb")
+        others = [np.broadcast_to(np.frombuffer(colour, np.uint8), (*size, 3)).copy()]
+    else:
+        others, done = pictures.frames(
+            behind, size, run.recipe.data.fps, "--background", len(found)
+        )
+        canvas.done += done
+    return foreground.before(found, foreground.foreground(found), others)
 
 
 def _storyboard(run: Run, asked: Asked, path: Path) -> Canvas:

@@ -30,14 +30,14 @@ class Plan:
             their number alone.
         base: what is said of each clip, its seeds, how it is sampled, and for such a model what is
             given.
-        windows: in which the canvas is filled; none for such a model.
+        windows: in which the canvas is filled; None for such a model.
         done: what was done to what is given, in words.
     """
 
     run: Run
     canvas: Canvas
     base: SampleRequest
-    windows: tuple[Window, ...]
+    windows: tuple[Window, ...] | None
     done: tuple[str, ...] = ()
 
 
@@ -59,7 +59,7 @@ def plan(run: Run, asked: Asked) -> Plan:
     unknown = _unheard(run, base)
     if own:
         canvas = Canvas(base.times.shape[1], data.fps)
-        return Plan(run, canvas, base, (), unknown)
+        return Plan(run, canvas, base, None, unknown)
     canvas = compose(run, asked)
     length = data.frames if trained.continues(run) else -(-canvas.frames // span) * span
     parts = tuple(windows(canvas, length, span))
@@ -70,7 +70,7 @@ def groups(plan: Plan, objective: Objective) -> Iterator[tuple[int, Iterator[Ten
     """A few clips at a time: the number of the first, and their frames as they are made, (clips,
     some, 3, height, width) in [-1, 1]."""
     firsts = range(0, len(plan.base), CHUNK)
-    with progress.bar("generate", len(firsts) * max(1, len(plan.windows))) as step:
+    with progress.bar("generate", len(firsts) * len(plan.windows or [0])) as step:
         for first in firsts:
             yield first, _frames(plan, objective, plan.base.part(first, first + CHUNK), step)
 
@@ -78,17 +78,17 @@ def groups(plan: Plan, objective: Objective) -> Iterator[tuple[int, Iterator[Ten
 def _frames(
     plan: Plan, objective: Objective, base: SampleRequest, step: progress.Advance
 ) -> Iterator[Tensor]:
-    if not plan.windows:
+    if plan.windows is None:
         yield plan.run.sample(objective, base)
         step()
         return
 
-    def told() -> Iterator[Window]:
-        for window in plan.windows:
+    def told(windows: tuple[Window, ...]) -> Iterator[Window]:
+        for window in windows:
             yield window
             step()
 
-    yield from fill(plan.run, objective, plan.canvas, base, told())
+    yield from fill(plan.run, objective, plan.canvas, base, told(plan.windows))
 
 
 def made(plan: Plan, checkpoint: str = "last") -> Tensor:

@@ -67,12 +67,21 @@ def check(run: Run, asked: Asked) -> None:
         raise _refused(
             run, "picture_guidance", asked.picture_guidance, "is sampled without guidance", able
         )
-    video = ("strength", "mask", "outpaint", "upscale", "denoise", "colourise", "interpolate")
+    video = (
+        "background",
+        "strength",
+        "mask",
+        "outpaint",
+        "upscale",
+        "denoise",
+        "colourise",
+        "interpolate",
+    )
     if asked.video and not asked.loop and not any(getattr(asked, name) for name in video):
+        those = [option(name) for name in (*video, "loop") if name in (*able, "background")]
         raise MuybridgeError(
             f"{option('video')} {asked.video}: nothing says what is to be done with it",
-            f"add one of {', '.join(option(n) for n in (*video, 'loop') if n in able)}; to go on "
-            "from it, give it as --prefix",
+            f"add one of {', '.join(those)}; to go on from it, give it as --prefix",
         )
 
 
