@@ -44,7 +44,7 @@ def continuation(
         real: held-out clips, whose first frames are given.
         checkpoint: "last", "best", or a step's number.
     """
-    given = run.recipe.data.tasks.given
+    given = run.recipe.data.tasks.usual
     objective, position = run.trained(checkpoint)
     rows: dict[str, list[Array]] = {f"{name}{who}": [] for name in _MEASURES for who in ("", "0")}
     ends = range(0, len(real), CHUNK)
@@ -87,7 +87,7 @@ def continuation(
 def _request(run: Run, real: ClipSet, begin: int, clips: Tensor, seed: int) -> SampleRequest:
     """The first frames of `clips`, which begin at place `begin`, as what is given."""
     asked = request_like(run, real, seed).part(begin, begin + len(clips))
-    mask = tasks.first(clips.shape[1], run.recipe.data.tasks.given).expand(
+    mask = tasks.first(clips.shape[1], run.recipe.data.tasks.usual).expand(
         len(clips), -1, 1, *clips.shape[-2:]
     )
     seeds = torch.tensor([chance.mix(seed, "continue", begin + i) for i in range(len(clips))])

@@ -69,10 +69,15 @@ class Config(Section):
         return self.prefix == 1
 
     @property
+    def usual(self) -> int:
+        """First frames that are given where continuations are judged."""
+        return -(-self.given // 3) if self.vary else self.given
+
+    @property
     def judged(self) -> int:
         """Frames of a real clip that are given where a model is judged: most of what it learned is
         to go on from them, or none are."""
-        return self.given if self.prefix > 0.5 else 0
+        return self.usual if self.prefix > 0.5 else 0
 
 
 def mask(seeds: Tensor, frames: int, size: tuple[int, int], config: Config) -> Tensor | None:
