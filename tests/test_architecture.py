@@ -25,7 +25,7 @@ PARTS = {
 }  # fmt: skip
 COMPOSED = PARTS | {
     "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "prefixes",
-    "run", "samples", "continuing", "judge", "watch", "generation",
+    "run", "samples", "continuing", "judge", "watch", "generation", "starting",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "samples": COMPOSED,
     "judge": COMPOSED,
     "generation": COMPOSED,
+    "starting": COMPOSED,
     "watch": COMPOSED,
     "tuning": UPPER,
     "studio": UPPER,

@@ -103,8 +103,8 @@ def test_generate_needs_no_dataset(run: mb.Run, dataset: Path, tmp_path: Path) -
     ("asked", "message"),
     [
         ({"label": "bounce"}, "trained without labels"),
-        ({"count": 0}, "--count 0"),
-        ({"steps": 0}, "--steps 0"),
+        ({"count": 0}, "count = 0"),
+        ({"steps": 0}, "steps = 0"),
         ({"seconds": 0.01}, "--seconds 0.01"),
         ({"checkpoint": "777"}, "--checkpoint 777.*step-00000006"),
     ],

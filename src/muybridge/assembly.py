@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from . import prefixes
+from . import prefixes, starting
 from .core import config, device, distributed, files
 from .core.errors import RecipeError, RunError
 from .data import loader, splits
@@ -31,8 +31,13 @@ FREE = (
 )  # fmt: skip
 
 
-def assemble(recipe: Recipe, out: Path) -> Run:
+def assemble(recipe: Recipe, out: Path, init: Path | None = None) -> Run:
     """Settles what the recipe leaves open, and makes the run folder or finds it as it was left.
+
+    Args:
+        recipe: what is to be trained.
+        out: the run's folder.
+        init: a run whose weights it begins from; of no meaning for one that has begun.
 
     Raises:
         RunError: the folder holds another run, or something that is no run.
@@ -42,10 +47,12 @@ def assemble(recipe: Recipe, out: Path) -> Run:
 
     distributed.start()
     if distributed.rank() == 0:
-        settled = settle(recipe, _previous(out))  # errors come before anything is made
+        settled = settle(recipe, _previous(out), init)  # errors come before anything is made
         with files.locked(out, "run"):
             old = _previous(out)
             if old is None:
+                if init is not None:
+                    starting.copied(init, settled, out)
                 write_new(settled, out)
             elif settled != old:
                 _same_run(old, settled, out)
@@ -54,8 +61,9 @@ def assemble(recipe: Recipe, out: Path) -> Run:
     return Run.open(out)
 
 
-def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
-    """Fills in what a recipe leaves to the machine and the data; what `old` settled stays."""
+def settle(recipe: Recipe, old: Recipe | None, init: Path | None = None) -> Recipe:
+    """Fills in what a recipe leaves to the machine and the data; what `old` settled stays, and
+    words are read as the run `init` reads them."""
     if not recipe.data.folder:
         raise RecipeError(
             "data.folder is not set", "give --data DATASET, as muybridge prepare made it"
@@ -88,9 +96,14 @@ def settle(recipe: Recipe, old: Recipe | None) -> Recipe:
         recipe = replace(recipe, perceptual=there or perceptual.settled(recipe.perceptual))
     words = getattr(recipe.model.config, "text", None)
     if words is not None:
+        before = getattr(old.model.config, "text", None) if old else None
+        if before is not None and not (words.vocabulary and words.length):
+            left = {n: getattr(words, n) or getattr(before, n) for n in ("vocabulary", "length")}
+            words = words.with_values(**left)
         words = _settle_text(words, _captions(dataset))
     guides = recipe.data.tasks.guides
-    return with_model(recipe, labels=len(dataset.labels), text=words, guides=guides)
+    recipe = with_model(recipe, labels=len(dataset.labels), text=words, guides=guides)
+    return recipe if init is None else starting.settled(recipe, init)
 
 
 def _settle_tokenizer(recipe: Recipe, old: Recipe | None) -> Recipe:
@@ -163,7 +176,7 @@ def write_new(recipe: Recipe, out: Path) -> None:
         },
     )
     words = getattr(recipe.model.config, "text", None)
-    if words is not None:
+    if words is not None and not (out / starting.FILE).exists():
         files.write_text(
             out / "vocabulary.json", text_module.learn_vocabulary(captions, words.vocabulary)
         )
@@ -184,7 +197,7 @@ def _previous(out: Path) -> Recipe | None:
     if (out / "recipe.yaml").is_file():
         return Recipe.from_tree(config.read_yaml(out / "recipe.yaml", "recipe"))
     # Written before the recipe: all that a process killed in `write_new` can have left.
-    begun = {"conditions.json", "vocabulary.json", prefixes.FILE}
+    begun = {"conditions.json", "vocabulary.json", prefixes.FILE, starting.FILE}
     if out.is_file():
         raise RunError(f"--out {out} is a file, not a run", "give a new folder")
     if out.exists() and any(p.name not in begun and p.name[0] != "." for p in out.iterdir()):

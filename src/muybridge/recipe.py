@@ -165,11 +165,12 @@ class Recipe:
             given += ["training.steps=null", "training.epochs=null", f"training.minutes={minutes}"]
         return Recipe.from_tree(self.tree(), tuple(given))
 
-    def train(self, out: str | Path) -> Run:
-        """Trains, or goes on training, in the run folder `out`."""
+    def train(self, out: str | Path, init: str | Path | None = None) -> Run:
+        """Trains, or goes on training, in the run folder `out`; a new run begins from the weights
+        of the run `init` where one is given."""
         from .assembly import assemble
 
-        run = assemble(self, Path(out))
+        run = assemble(self, Path(out), None if init is None else Path(init))
         run.train()
         return run
 
@@ -187,6 +188,13 @@ class Recipe:
         if next(iter(given.values())) <= 0:
             name, value = next(iter(given.items()))
             raise RecipeError(f"training.{name} = {value}: a budget is more than 0")
+        best, during = self.training.best, self.evaluation.during
+        if best != "loss" and best.removesuffix(" distance") not in during:
+            raise RecipeError(
+                f"training.best = {best!r}: neither loss nor a distance of evaluation.during",
+                f"add {best.removesuffix(' distance')} there, or take "
+                + ", ".join(["loss", *(f"'{name} distance'" for name in during)]),
+            )
         against = getattr(getattr(self.objective.config, "pixels", None), "adversarial", 0.0)
         if against and self.critic is None:
             raise RecipeError(

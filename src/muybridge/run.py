@@ -94,6 +94,7 @@ class Run:
         torch.set_num_threads(self.recipe.training.threads)
         dataset = Dataset.open(self.recipe.data.folder)
         check_dataset(dataset, self.recipe)
+        from . import starting
         from .perceptual import copied
         from .stages import first
 
@@ -101,6 +102,7 @@ class Run:
             first(self, dataset)
             copied(self.recipe, self.folder)
             objective = self.objective()
+            starting.begin(objective, self.folder)
             # Weights, their average and two moments, in each checkpoint kept and one on its way.
             size = 16 * sum(p.numel() for p in objective.parameters())
             files.need_room(self.folder, size * (self.recipe.training.keep + 2), "training")

@@ -173,7 +173,7 @@ def gradients(batch: Batch, **values: Any) -> dict[str, Tensor]:
     toy, config = Toy(), settings(**values)
     phase = toy.phases()[0]
     optimizer = optimizers.Optimizer(phase.parameters, config.optimizer)
-    parts = loop._Parts(toy, Average(toy.generator, 0.1), {phase.name: optimizer})
+    parts = loop.TrainingParts(toy, Average(toy.generator, 0.1), {phase.name: optimizer})
     facts = loop._update(parts, phase.name, batch, 0.5, config, hooks())
     made = {name: p.grad for name, p in phase.parameters.items() if p.grad is not None}
     return made | {"loss": torch.tensor(facts["loss"])}

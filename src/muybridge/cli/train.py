@@ -23,6 +23,10 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of all chance; the recipe's when left out.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Run whose weights a new one begins from.", show_default=False),
+    ] = None,
     changes: Set = [],  # noqa: B006
 ) -> None:
     """Train a model. To go on after a stop, run the same command again; a larger budget extends."""
@@ -34,7 +38,7 @@ def train(
     given = [f"data.folder={folder}", *budget(minutes, steps, epochs)]
     if seed is not None:
         given.append(f"seed={seed}")
-    run = assemble(Recipe.load(recipe, (*given, *changes)), out)
+    run = assemble(Recipe.load(recipe, (*given, *changes)), out, init)
     settings = run.recipe.training
     say(
         f"training in {settings.precision} on {settings.threads} threads; "

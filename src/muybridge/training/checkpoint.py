@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,25 +113,35 @@ def resume(
     return None
 
 
-def best_loss(run: Path) -> float:
-    """Held-out loss of the best weights so far; infinite before there are any."""
+@dataclass(frozen=True)
+class Best:
+    """The best weights so far: where in training, and the figure they were chosen by."""
+
+    step: int = 0
+    value: float = math.inf
+    progress: float = 0.0
+
+
+def best(run: Path) -> Best:
+    """What was best so far; an infinite value before there is any."""
     path = run / "best.json"
-    return float(files.read_json(path)["loss"]) if path.exists() else float("inf")
+    if not path.exists():
+        return Best()
+    found = files.read_json(path, "best checkpoint")
+    return Best(int(found["step"]), float(found["loss"]), float(found.get("progress", 0.0)))
 
 
-def save_best(run: Path, position: Position, loss: float, average: Mapping[str, Tensor]) -> None:
+def save_best(run: Path, position: Position, value: float, average: Mapping[str, Tensor]) -> None:
     """Keeps averaged weights as the best so far."""
     save(run, f"best-{position.step:08d}", position, {"average": average})
-    files.write_json(run / "best.json", {"format": 1, "step": position.step, "loss": loss})
+    facts = {"format": 1, "step": position.step, "loss": value, "progress": position.progress}
+    files.write_json(run / "best.json", facts)
 
 
-def best(run: Path) -> Path | None:
+def best_folder(run: Path) -> Path | None:
     """The folder of the best weights so far, or None."""
-    if not (run / "best.json").exists():
-        return None
-    step = int(files.read_json(run / "best.json")["step"])
-    path = folder_of(run) / f"best-{step:08d}"
-    return path if path.is_dir() else None
+    path = folder_of(run) / f"best-{best(run).step:08d}"
+    return path if (run / "best.json").exists() and path.is_dir() else None
 
 
 def rotate(run: Path, keep: int, step: int) -> None:
@@ -140,7 +151,7 @@ def rotate(run: Path, keep: int, step: int) -> None:
     """
     known = newest(run)
     good = [path for path in known if path.name <= f"step-{step:08d}"]
-    beaten = [p for p in folder_of(run).glob("best-[0-9]*") if p != best(run)]
+    beaten = [p for p in folder_of(run).glob("best-[0-9]*") if p != best_folder(run)]
     for path in [p for p in known if p not in good] + good[keep:] + beaten:
         files.remove(path)
 
@@ -152,7 +163,7 @@ def find(run: Path, name: str) -> Path:
         RunError: there is none of that name; the message says which there are.
     """
     known = newest(run)
-    chosen = best(run)
+    chosen = best_folder(run)
     if name == "last" and known:
         return known[0]
     if name == "best" and chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
@@ -12,11 +13,10 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from ..core import distributed, progress
 from ..core.clips import Batch
-from ..core.config import Section
+from ..core.config import Count, Section
 from ..core.device import peak_memory
 from ..core.errors import Interrupted
 from ..objectives.base import Loss, Objective
@@ -24,6 +24,7 @@ from . import budget, checkpoint, health, optimizers
 from .average import Average
 from .checkpoint import Position
 from .monitor import Monitor
+from .parts import TrainingParts
 
 
 class Config(Section):
@@ -55,6 +56,12 @@ class Config(Section):
     """Times in the budget that samples are made to look at."""
     measures: int = 4
     """Times in the budget that samples are scored by the measures in `evaluation.during`."""
+    best: str = "loss"
+    """What the best checkpoint is chosen by: the held-out loss, or a distance of those in
+    `evaluation.during`, as "appearance distance"."""
+    patience: Count | None = None
+    """Judgements of held-out clips in turn without a better one, after which training ends; null
+    for never."""
     save_seconds: float = 60.0
     """Seconds between checkpoints; one is written at the end in any case."""
     keep: int = Field(2, ge=1)
@@ -86,33 +93,6 @@ class Hooks:
     measure: Callable[[], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """All that a step changes."""
-
-    objective: Objective
-    average: Average
-    optimizers: dict[str, optimizers.Optimizer]
-
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        moments = {f"{n}/{k}": v for n, o in self.optimizers.items() for k, v in o.state().items()}
-        model = self.objective.state_dict()
-        return {"model": model, "average": self.average.values, "optimizer": moments}
-
-    def restore(self, run: Path) -> Position:
-        found = checkpoint.resume(run, ("model", "average", "optimizer"))
-        if found is None:
-            return Position()
-        position, state = found
-        self.objective.load_state_dict(state["model"])
-        self.average.restore(state["average"])
-        for name, optimizer in self.optimizers.items():
-            start = f"{name}/"
-            moments = state["optimizer"].items()
-            optimizer.restore({k.removeprefix(start): v for k, v in moments if k.startswith(start)})
-        return position
-
-
 def train(
     objective: Objective, config: Config, run: Path, device: torch.device, hooks: Hooks
 ) -> Position:
@@ -126,7 +106,7 @@ def train(
     distributed.check_share(config.batch)
     objective.to(device).train()
     phases = objective.phases()
-    parts = _Parts(
+    parts = TrainingParts(
         objective,
         Average(objective.generator, config.average),
         {phase.name: optimizers.Optimizer(phase.parameters, config.optimizer) for phase in phases},
@@ -136,17 +116,19 @@ def train(
     before, saved = _spent(config, hooks, step, begun_at.seconds), begun_at.seconds
     batches = hooks.batches(step)
     monitor = Monitor(run, step, config.tensorboard) if distributed.rank() == 0 else None
+    stale = _stale(config, run, before)
     if monitor and step:
         monitor.write("resume", step, seconds=begun_at.seconds)
     with closing(batches), budget.interrupts() as stopping, progress.bar("train", 1.0) as advance:
         while True:
             seconds = distributed.same(clock.seconds())
             spent = _spent(config, hooks, step, seconds)
-            done = spent >= 1 or bool(distributed.same(float(stopping())))
             fresh = step > begun_at.step or step == 0
             if fresh:
                 due = partial(budget.due, before=before, spent=spent, step=step)
                 _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
+                stale = due(config.validations) and _stale(config, run, spent)
+            done = spent >= 1 or bool(distributed.same(float(stale or stopping())))
             if fresh and (done or seconds - saved >= config.save_seconds):
                 if distributed.rank() == 0:
                     at = Position(step, clock.seconds(), spent)
@@ -176,17 +158,18 @@ def train(
                 facts["peak_memory_gib"] = peak_memory() / 2**30
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
             advance(to=spent, note=f"step {step}  loss {facts['loss']:.3f}")
+    ended = spent >= 1 or bool(distributed.same(float(stale)))
     if monitor:
-        if spent >= 1:
-            monitor.write("end", step, seconds=clock.seconds())
+        if ended:
+            monitor.write("end", step, seconds=clock.seconds(), early=spent < 1)
         monitor.close()
-    if spent < 1:
+    if not ended:
         raise Interrupted(f"stopped at step {step}, which is saved", "to go on, run it again")
     return Position(step, clock.seconds())
 
 
 def _look(
-    parts: _Parts,
+    parts: TrainingParts,
     config: Config,
     run: Path,
     hooks: Hooks,
@@ -197,20 +180,22 @@ def _look(
     """Judges held-out clips, shows samples and scores them, where it is time: averaged weights."""
     parts.objective.eval().progress = at.progress
     with parts.average.applied():
+        figures: dict[str, Any] = {}
         if monitor and due(config.validations):
             figures = hooks.validate() | {"progress": at.progress}
             monitor.write("validation", at.step, seconds=at.seconds, **figures)
-            if at.step and figures["loss"] < checkpoint.best_loss(run):
-                checkpoint.save_best(run, at, figures["loss"], parts.average.values)
         if monitor and at.step and due(config.previews):
             monitor.write("preview", at.step, seconds=at.seconds, **hooks.preview(at.step))
         if at.step and due(config.measures) and (scores := hooks.measure()) and monitor:
             monitor.write("scores", at.step, seconds=at.seconds, **scores)
+            figures |= scores
+        if at.step and figures.get(config.best, math.inf) < checkpoint.best(run).value:
+            checkpoint.save_best(run, at, figures[config.best], parts.average.values)
     parts.objective.train()
 
 
 def _update(
-    parts: _Parts, phase: str, batch: Batch, spent: float, config: Config, hooks: Hooks
+    parts: TrainingParts, phase: str, batch: Batch, spent: float, config: Config, hooks: Hooks
 ) -> dict[str, Any]:
     """Gradients of one phase over the global batch: all micro-batches and ranks, clipped."""
     objective, optimizer = parts.objective, parts.optimizers[phase]
@@ -238,6 +223,15 @@ def _update(
     total = sum(shares[name] * value for name, value in losses.items())
     told = {n if phase == "generator" else f"{phase} {n}": v for n, v in losses.items()}
     return {"loss": total, "losses": told, "gradient_norm": float(norm)}
+
+
+def _stale(config: Config, run: Path, spent: float) -> bool:
+    """Whether held-out clips were judged too often in turn without a better checkpoint."""
+    if config.patience is None or distributed.rank():
+        return False
+    marks = (int(share * config.validations) for share in (spent, checkpoint.best(run).progress))
+    now, then = marks
+    return now - then >= config.patience
 
 
 def _spent(config: Config, hooks: Hooks, step: int, seconds: float) -> float:
