@@ -26,6 +26,7 @@ PARTS = {
 COMPOSED = PARTS | {
     "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "prefixes",
     "run", "samples", "continuing", "judge", "watch", "generation", "starting",
+    "diagnosis",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -55,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge": COMPOSED,
     "generation": COMPOSED,
     "starting": COMPOSED,
+    "diagnosis": COMPOSED,
     "watch": COMPOSED,
     "tuning": UPPER,
     "studio": UPPER,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import muybridge as mb
+from muybridge import diagnosis
+from muybridge.cli.main import app
 from muybridge.data.prepare import Config
-from muybridge.training import health
+from muybridge.training import checkpoint, health, vitals
 from muybridge.training.monitor import Monitor
 
 SMALL = (
@@ -62,11 +66,12 @@ def test_what_goes_wrong_on_purpose_is_said_once_with_what_to_try(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     found = trained(dataset, tmp_path / "run", recipe, *changes)
-    assert [line["name"] for line in found] == [name]
+    assert [line["name"] for line in found].count(name) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if name in line]
     assert len(said) == 1
     assert "to try: " in said[0]
-    assert f"step {found[0]['step']}" in said[0]
+    (line,) = (line for line in found if line["name"] == name)
+    assert f"step {line['step']}" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -79,19 +84,99 @@ def test_a_healthy_run_is_left_alone(
     assert trained(dataset, tmp_path / "run", recipe, f"seed={seed}", *changes) == []
 
 
-@pytest.mark.parametrize("sign", health.SIGNS, ids=lambda sign: f"{sign.name}: {sign.figure}")
+@pytest.mark.parametrize("sign", health.SIGNS, ids=lambda s: f"{s.name}: {', '.join(s.when)}")
 def test_a_sign_shows_twice_running_and_not_early(sign: health.Sign) -> None:
-    inside = {sign.figure: sign.most if sign.least == float("-inf") else sign.least}
-    beyond = {sign.figure: inside[sign.figure] + (1e-6 if sign.most < 1e9 else -1e-6)}
+    """It shows where all figures are within its bounds, and not where one of them is not."""
+    low = {n: least if least > -math.inf else most - 1 for n, (least, most) in sign.when.items()}
+    assert sign.shows(low)
+    for name, (least, most) in sign.when.items():
+        out = least - 1e-6 if least > -math.inf else most + 1e-6
+        assert not sign.shows(low | {name: out})
+        assert not sign.shows({n: v for n, v in low.items() if n != name})
     watch = health.Watch(set())
     seen = [
         watch.see(figures, progress)
         for figures, progress in (
-            (beyond, 0.05), (beyond, 0.1), (beyond, 0.3), (inside, 0.4), ({}, 0.5), (beyond, 0.6),
-            (beyond, 0.7), (beyond, 0.8),
+            (low, 0.05), (low, 0.1), (low, 0.3), ({}, 0.4), (low, 0.6), (low, 0.7), (low, 0.8),
         )
     ]  # fmt: skip
-    assert [[s.name for s in now] for now in seen] == [[]] * 6 + [[sign.name], []]
+    expected = [] if sign.advice else [sign.name]
+    assert [[s.name for s in now] for now in seen] == [[]] * 5 + [expected, []]
+
+
+RATES = (
+    "model.depth=2", "model.heads=1", "training.steps=160", "training.validations=16",
+    "training.log_every=4",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("learning rate too low", ("training.optimizer.learning_rate=1e-6",
+                                   "training.optimizer.muon_rate=1e-6", "model.width=32")),
+        ("learning rate too high", ("training.optimizer.learning_rate=0.3",
+                                    "training.optimizer.muon_rate=1", "model.width=32")),
+        ("overfitting", ("training.steps=600", "training.optimizer.decay=0", "model.width=64")),
+    ],
+)  # fmt: skip
+def test_a_training_that_fails_on_purpose_is_diagnosed(
+    name: str, changes: tuple[str, ...], dataset: Path, tmp_path: Path
+) -> None:
+    found = trained(dataset, tmp_path / "run", "flow-nano", *RATES, *changes)
+    assert [line["name"] for line in found] == [name]
+    told = diagnosis.diagnose(mb.Run.open(tmp_path / "run"))
+    assert name in [one.name for one in told.findings]
+    (finding,) = (one for one in told.findings if one.name == name)
+    done = CliRunner().invoke(app, ["diagnose", str(tmp_path / "run")])
+    assert done.exit_code == 0 and name in done.output and finding.hint in done.output
+    assert (tmp_path / "run" / diagnosis.PLOT).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_part_that_nothing_depends_on_is_named(dataset: Path, tmp_path: Path) -> None:
+    recipe = mb.Recipe.load("flow-nano", (*SMALL, "model.width=32")).with_(data=dataset)
+    run = recipe.train(tmp_path / "run")
+    assert [one.name for one in diagnosis.diagnose(run).findings] == []
+    fresh = dict(run.objective().generator.named_parameters())
+    path = checkpoint.find(run.folder, "last")
+    position, parts = checkpoint.load(path, ("model", "average", "optimizer"))
+    name = "network.blocks.0.up.weight"
+    parts["average"][name] = fresh[name].detach()
+    checkpoint.save(run.folder, path.name, position, parts)
+    (found,) = diagnosis.diagnose(run).findings
+    assert found.name == "dead layers" and name in found.said
+
+
+def log_of(
+    losses: list[float], train: list[float], norm: float, wait: float
+) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for place, (loss, own) in enumerate(zip(losses, train, strict=True)):
+        step = 100 * place
+        lines.append({"kind": "validation", "step": step, "loss": loss, "train_loss": own})
+        lines += [
+            {
+                "kind": "train",
+                "step": step + n,
+                "loss": own,
+                "gradient_norm": norm,
+                "data_wait": wait,
+            }
+            for n in range(10, 100, 10)
+        ]
+    return lines
+
+
+def test_vitals_are_what_their_names_say() -> None:
+    told = vitals.vitals(log_of([4, 2, 1, 1.5], [4, 2, 1, 0.5], 3.0, 0.4), clip=0.2)
+    assert told["gap"] == pytest.approx(2) and told["risen"] == pytest.approx(0.5)
+    assert told["fallen"] == pytest.approx(3.5 / 4) and told["steady"] == 1
+    assert told["late"] == pytest.approx(0.5 / 3.5)
+    assert told["clipped"] == 1 and told["over"] == pytest.approx(15)
+    assert told["waiting"] == pytest.approx(0.4) and told["gradient_growth"] == 1
+    assert vitals.vitals(log_of([4, 2], [4, 2], 1, 0), 1.0).keys() & {"gap", "fallen"} == set()
+    assert vitals.vitals([], 1.0) == {}
+    assert health.SIGNS[-2].name == "starving" and health.SIGNS[-2].shows(told)
 
 
 def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def update(objective: Forked, given: Batch, size: int | None = None) -> optimize
         autocast=nullcontext,
         measure=dict,
     )
-    parts = loop.TrainingParts(objective, Average(objective.generator, 0.1), {"generator": optimizer})
+    parts = loop.TrainingParts(
+        objective, Average(objective.generator, 0.1), {"generator": optimizer}
+    )
     loop._update(parts, "generator", given, 0.5, config, hooks)
     return optimizer
 

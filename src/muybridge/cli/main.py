@@ -9,6 +9,7 @@ import typer
 from . import (
     check,
     compare,
+    diagnose,
     evaluate,
     export,
     generate,
@@ -39,6 +40,7 @@ for _verb in (
     evaluate.evaluate,
     report.report,
     compare.compare,
+    diagnose.diagnose,
     recipes.recipes,
 ):
     app.command()(_verb)

@@ -41,68 +41,121 @@ def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -
     )
 
 
+Bounds = Mapping[str, tuple[float, float]]
+INFINITE = math.inf
+
+
 @dataclass(frozen=True)
 class Sign:
-    """What a figure of held-out clips shows when it is out of bounds.
+    """What figures show when all of them lie within some bounds.
 
     Attributes:
         name: what has gone wrong.
-        figure: its name among the figures.
-        least, most: its bounds.
+        when: by the figures' names, of held-out clips or of `vitals`, least and most.
         said: what that means.
         hint: what to try.
+        advice: nothing has gone wrong, and it is told only when asked for.
     """
 
     name: str
-    figure: str
+    when: Bounds
     said: str
     hint: str
-    least: float = -math.inf
-    most: float = math.inf
+    advice: bool = False
 
     def shows(self, figures: Mapping[str, Any]) -> bool:
-        """Whether the figure is there, and out of bounds."""
-        value = figures.get(self.figure)
-        return isinstance(value, float) and not self.least <= value <= self.most
+        """Whether the figures are all there, and within the bounds."""
+        values = {name: figures.get(name) for name in self.when}
+        return all(
+            isinstance(value, float) and least <= value <= most
+            for value, (least, most) in zip(values.values(), self.when.values(), strict=True)
+        )
 
 
 SIGNS = (
     Sign(
         "the discriminator won",
-        "told_apart",
+        {"told_apart": (0.985, INFINITE)},
         "it scores nearly every real clip above the made one, and leaves the generator nothing to "
         "go by",
         "raise objective.gamma, lower training.optimizer.learning_rate, or augment more: "
         "objective.augment",
-        most=0.985,
     ),
     Sign(
         "collapse",
-        "diversity",
+        {"diversity": (-INFINITE, 0.2)},
         "made clips differ far less from each other than real ones do",
         "raise objective.gamma, train on more clips, or take a flow: flow-small",
-        least=0.2,
     ),
     Sign(
         "posterior collapse",
-        "kl",
+        {"kl": (-INFINITE, 0.02)},
         "the latents say nothing of the clip",
         "lower objective.kl, or let it rise later",
-        least=0.02,
     ),
     Sign(
         "posterior collapse",
-        "kl_first",
+        {"kl_first": (-INFINITE, 0.5)},
         "the latents say nothing of a first frame that nothing came before",
         "lower objective.kl, or raise objective.kl_warmup and objective.free",
-        least=0.5,
     ),
     Sign(
         "dead codes",
-        "tokens_used",
+        {"tokens_used": (-INFINITE, 0.03)},
         "hardly any of the tokens occur",
         "lower training.optimizer.learning_rate, or take fewer model.levels",
-        least=0.03,
+    ),
+    Sign(
+        "overfitting",
+        {"gap": (0.3, INFINITE), "risen": (0.05, INFINITE)},
+        "training clips are done ever better, and held-out ones worse than before",
+        "take --checkpoint best; train on more clips, set training.patience=2, raise "
+        "model.dropout or training.optimizer.weight_decay, or take a smaller model.size",
+    ),
+    Sign(
+        "past its best",
+        {"gap": (-INFINITE, 0.3), "risen": (0.3, INFINITE)},
+        "held-out clips are done much worse than before, and training clips too",
+        "take --checkpoint best; lower training.optimizer.learning_rate and muon_rate, or of a GAN "
+        "raise objective.gamma",
+    ),
+    Sign(
+        "learning rate too low",
+        {"fallen": (-INFINITE, 0.25), "steady": (0.85, INFINITE)},
+        "the loss of training clips falls, steadily and hardly at all",
+        "raise training.optimizer.learning_rate and muon_rate, three times at first",
+    ),
+    Sign(
+        "learning rate too high",
+        {"fallen": (-INFINITE, 0.25), "steady": (-INFINITE, 0.84)},
+        "the loss of training clips hardly falls, and goes up and down",
+        "lower training.optimizer.learning_rate and muon_rate, three times at first",
+    ),
+    Sign(
+        "exploding gradients",
+        {"gradient_growth": (10.0, INFINITE)},
+        "they have become ten times as large as they were",
+        "lower training.optimizer.learning_rate and muon_rate, or raise its warmup",
+    ),
+    Sign(
+        "clipped gradients",
+        {"clipped": (0.95, INFINITE), "over": (10.0, INFINITE)},
+        "nearly all are scaled down, to a tenth or less",
+        "raise training.clip, or lower the loss' weights: only the direction counts now",
+    ),
+    Sign(
+        "starving",
+        {"waiting": (0.3, INFINITE)},
+        "training waits for clips",
+        "store the dataset's cache as pixels (muybridge prepare --help), or augment less: "
+        "data.augment",
+    ),
+    Sign(
+        "still learning",
+        {"gap": (-INFINITE, 0.1), "late": (0.15, INFINITE), "fallen": (0.3, INFINITE)},
+        "held-out clips were still done better and better when the log ended",
+        "a larger budget will help: the same command with more --minutes goes on",
+        advice=True,
     ),
 )
 # Share of the budget before which figures mean little.
@@ -121,7 +174,8 @@ class Watch:
 
     def see(self, figures: Mapping[str, Any], progress: float) -> list[Sign]:
         """The signs to be told now."""
-        now = [sign for sign in SIGNS if progress >= _EARLY and sign.shows(figures)]
+        wrong = (sign for sign in SIGNS if not sign.advice and sign.shows(figures))
+        now = [sign for sign in wrong if progress >= _EARLY]
         fresh = [s for s in now if s.name in self._before and s.name not in self._told]
         self._before = {sign.name for sign in now}
         self._told |= {sign.name for sign in fresh}

@@ -115,7 +115,8 @@ def train(
     step, clock = begun_at.step, budget.Clock(begun_at.seconds)
     before, saved = _spent(config, hooks, step, begun_at.seconds), begun_at.seconds
     batches = hooks.batches(step)
-    monitor = Monitor(run, step, config.tensorboard) if distributed.rank() == 0 else None
+    first = distributed.rank() == 0
+    monitor = Monitor(run, step, config.tensorboard, config.clip) if first else None
     stale = _stale(config, run, before)
     if monitor and step:
         monitor.write("resume", step, seconds=begun_at.seconds)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core import files
 from ..core.progress import say
-from . import health
+from . import health, vitals
 
 
 class Monitor:
@@ -19,8 +19,9 @@ class Monitor:
     taken again.
     """
 
-    def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
-        self.path = folder / "log.jsonl"
+    def __init__(self, folder: Path, step: int, tensorboard: bool, clip: float = 1.0) -> None:
+        self.path, self._clip = folder / "log.jsonl", clip
+        self._lines: list[dict[str, Any]] = []
         self._watch = health.Watch(self._forget_after(step))
         with files.disk_errors(self.path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,14 @@ class Monitor:
         lines = [line for line in kept if line.get("step", 0) <= step]
         if self.path.exists():
             files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        for line in lines:
+            self._keep(line)
         return {line["name"] for line in lines if line.get("kind") == "health"}
+
+    def _keep(self, line: dict[str, Any]) -> None:
+        """What `vitals` reads of a line, of those that it reads."""
+        if line.get("kind") in ("train", "validation"):
+            self._lines.append({name: line[name] for name in vitals.KEYS if name in line})
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Logs a line; numbers go to TensorBoard too, as "kind/name". What held-out figures show to
@@ -50,14 +58,14 @@ class Monitor:
             for name, value in values.items():
                 if isinstance(value, float):
                     self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._keep({"kind": kind, "step": step, **values})
         if kind == "validation":
-            for sign in self._watch.see(values, values.get("progress", 0.0)):
-                figure = {"figure": sign.figure, "value": values[sign.figure]}
-                self.write("health", step, name=sign.name, **figure, hint=sign.hint)
-                say(
-                    f"step {step}: {sign.name}: {sign.said} ({sign.figure} "
-                    f"{values[sign.figure]:.3g}); to try: {sign.hint}"
-                )
+            figures = vitals.vitals(self._lines, self._clip) | values
+            for sign in self._watch.see(figures, values.get("progress", 0.0)):
+                shown = {name: figures[name] for name in sign.when}
+                self.write("health", step, name=sign.name, figures=shown, hint=sign.hint)
+                listed = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
+                say(f"step {step}: {sign.name}: {sign.said} ({listed}); to try: {sign.hint}")
 
     def close(self) -> None:
         """Flushes all to disk."""

@@ -1,0 +1,167 @@
+"""What a run's log, weights and scores say of how its training went, and what to change."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .core import files
+from .run import Run
+from .training import checkpoint, health
+from .training.vitals import vitals
+
+PLOT = "diagnosis.png"
+_FAR, _COPIES, _NEAR = 10.0, 0.05, 0.1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is seen, the figures that show it, and what to try."""
+
+    name: str
+    said: str
+    hint: str
+    figures: dict[str, float]
+    advice: bool = False
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Findings, worst first, and all figures that they were read from."""
+
+    findings: tuple[Finding, ...]
+    figures: dict[str, float]
+    step: int
+
+
+def diagnose(run: Run) -> Diagnosis:
+    """Reads a run's log, its last checkpoint and, where it was judged, its scores.
+
+    Raises:
+        RunError: it has no checkpoint yet.
+    """
+    lines: list[dict[str, Any]] = []
+    files.each_line(run.folder / "log.jsonl", lines.append)
+    checkpoint.find(run.folder, "last")
+    read = [line for line in lines if line.get("kind") in ("train", "validation")]
+    figures = vitals(read, run.recipe.training.clip)
+    judged = [line for line in lines if line.get("kind") == "validation"]
+    last = {n: v for n, v in (judged[-1] if judged else {}).items() if isinstance(v, float)}
+    known = last | figures
+    found = [_of(sign, known) for sign in health.SIGNS if sign.shows(known)]
+    found += _told(lines, {one.name for one in found})
+    found += [finding for one in (_unmoved(run), *_judged(run, known)) if (finding := one)]
+    step = int(lines[-1].get("step", 0)) if lines else 0
+    return Diagnosis(tuple(sorted(found, key=lambda one: one.advice)), figures, step)
+
+
+def _of(sign: health.Sign, figures: dict[str, float]) -> Finding:
+    shown = {name: figures[name] for name in sign.when}
+    return Finding(sign.name, sign.said, sign.hint, shown, sign.advice)
+
+
+def _told(lines: list[dict[str, Any]], now: set[str]) -> list[Finding]:
+    """What was said while it trained, and is not seen any more."""
+    said = {sign.name: sign.said for sign in health.SIGNS}
+    return [
+        Finding(
+            line["name"], f"{said[line['name']]} (at step {line['step']})", line["hint"],
+            line["figures"],
+        )
+        for line in lines
+        if line.get("kind") == "health" and line.get("name") in said.keys() - now
+        and "figures" in line
+    ]  # fmt: skip
+
+
+def _unmoved(run: Run) -> Finding | None:
+    """Parts whose weights are still those that the seed gave them."""
+    objective = run.objective()
+    begun = {n: p.detach().clone() for n, p in objective.generator.named_parameters()}
+    _, parts = checkpoint.load(checkpoint.find(run.folder, "last"), ("average",))
+    same = [n for n, p in begun.items() if torch.equal(p, parts["average"].get(n, p + 1))]
+    if not same or len(same) == len(begun):
+        return None
+    listed = ", ".join(same[:4]) + (f" and {len(same) - 4} more" if len(same) > 4 else "")
+    return Finding(
+        "dead layers",
+        f"the weights of {listed} never changed",
+        "nothing that is minimised depends on them: are the data's captions, labels or tasks what "
+        "the recipe is for?",
+        {"parts": float(len(same))},
+    )
+
+
+def _judged(run: Run, figures: dict[str, float]) -> list[Finding]:
+    """What scores say, where `muybridge evaluate` has judged the run."""
+    if not (run.folder / "scores.json").is_file():
+        return []
+    scores = {one["name"]: one for one in files.read_json(run.folder / "scores.json")["scores"]}
+    found = []
+    far = {}
+    for name in ("appearance distance", "motion distance"):
+        value, floor = (scores.get(name, {}).get(key) for key in ("value", "floor"))
+        if value and floor:
+            far[f"{name} over floor"] = value / floor
+    if far and min(far.values()) > _FAR and abs(figures.get("gap", math.inf)) < _NEAR:
+        found.append(
+            Finding(
+                "underfitting",
+                "training and held-out clips are done alike, and both far from what real clips are "
+                "to each other",
+                "a larger budget, a larger model.size, or a higher learning rate",
+                far,
+            )
+        )
+    copies = scores.get("copies", {}).get("value")
+    if copies and copies > _COPIES:
+        found.append(
+            Finding(
+                "copies",
+                "clips that it makes are training clips",
+                "train on more clips, for fewer epochs, or with more data.augment",
+                {"copies": copies},
+            )
+        )
+    return found
+
+
+def draw(run: Run, into: Path | None = None) -> Path:
+    """Losses, gradients, rate and waiting over the updates, as a picture in the run folder."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    lines: list[dict[str, Any]] = []
+    files.each_line(run.folder / "log.jsonl", lines.append)
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = {
+        "loss": [
+            ("validation", "loss", "held out"),
+            ("validation", "train_loss", "training clips"),
+        ],
+        "gradient norm": [("train", "gradient_norm", "before it is scaled down")],
+        "learning rate": [("train", "learning_rate", "")],
+        "share of time waiting for clips": [("train", "data_wait", "")],
+    }
+    for axes, (title, curves) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+        for kind, name, label in curves:
+            points = [(one["step"], one[name]) for one in lines
+                      if one.get("kind") == kind and name in one]  # fmt: skip
+            axes.plot(*zip(*points, strict=True) if points else ([], []), label=label)
+        if title == "gradient norm":
+            axes.axhline(run.recipe.training.clip, linestyle="--", color="grey", label="clip")
+        axes.set_title(title)
+        axes.set_xlabel("update")
+        if title in ("loss", "gradient norm"):
+            axes.set_yscale("log")
+            axes.legend()
+    path = into or run.folder / PLOT
+    with files.atomic(path) as place:
+        figure.savefig(place, format="png", dpi=100)
+    return path
