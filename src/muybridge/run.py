@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from .objectives.base import Objective, Parts, SampleRequest
 from .recipe import Recipe
 from .training import checkpoint as checkpoints
 from .training import loop
+
+Judged = Callable[[Mapping[str, Any]], None]
 
 FORMAT = 1
 CHUNK = 16
@@ -89,8 +91,11 @@ class Run:
         made: Objective = part.module.build(part.config, parts)
         return made
 
-    def train(self) -> checkpoints.Position:
-        """Trains, or goes on, until the budget is spent. Only one process may."""
+    def train(self, judged: Judged | None = None) -> checkpoints.Position:
+        """Trains, or goes on, until the budget is spent. Only one process may.
+
+        `judged` is given the figures of held-out clips each time; what it raises ends training.
+        """
         torch.set_num_threads(self.recipe.training.threads)
         dataset = Dataset.open(self.recipe.data.folder)
         check_dataset(dataset, self.recipe)
@@ -113,7 +118,7 @@ class Run:
                 self.recipe.second_stage(),
                 self.folder,
                 device.pick(),
-                self._hooks(objective, dataset),
+                self._hooks(objective, dataset, judged),
             )
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:
@@ -127,7 +132,7 @@ class Run:
         """Clips of one split, as this run cuts them."""
         return Loader(dataset, split, self.recipe.data, chance.mix(self.recipe.seed, split))
 
-    def _hooks(self, objective: Objective, dataset: Dataset) -> loop.Hooks:
+    def _hooks(self, objective: Objective, dataset: Dataset, judged: Judged | None) -> loop.Hooks:
         from .stages import cached
 
         train, held_out = self.loader(dataset, "train"), self.loader(dataset, "validation")
@@ -146,7 +151,10 @@ class Run:
         def validate() -> dict[str, Any]:
             with torch.no_grad(), self.autocast():
                 figures = {n: objective.held_out(batch.to(where)) for n, batch in fixed.items()}
-            return {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
+            found = {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
+            if judged is not None:
+                judged(found)
+            return found
 
         def preview(step: int) -> dict[str, Any]:
             usual = getattr(self.recipe.sampling, "steps", None)

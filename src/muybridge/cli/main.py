@@ -19,6 +19,7 @@ from . import (
     report,
     stage,
     train,
+    tune,
 )
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ for _verb in (
     prepare.prepare,
     export.export,
     train.train,
+    tune.tune,
     generate.generate,
     evaluate.evaluate,
     report.report,

@@ -1,0 +1,1 @@
+"""Searches settings of a recipe by many short trainings."""

@@ -1,0 +1,244 @@
+"""Searches settings of a recipe: many short trainings, of which bad ones end early.
+
+Optuna chooses (Akiba et al. 2019); each trial is a run folder like any other, and the study a
+journal beside them, so that several processes can share it and a killed one loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..assembly import assemble, settle
+from ..core import files
+from ..core.errors import MuybridgeError
+from ..core.progress import say
+from ..recipe import Recipe
+from .space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL, BEST = "journal.log", "best.yaml"
+_FEWEST = 4
+"""Trials before any is ended early, and before the sampler leaves chance."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One that was made: its values, its least held-out loss, seconds, and how it ended."""
+
+    number: int
+    values: Mapping[str, Any]
+    loss: float | None
+    seconds: float
+    state: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """What came of a search.
+
+    Attributes:
+        trials: all, the first of which is the recipe as it is.
+        best: the one of least held-out loss.
+        recipe: the best recipe's file, ready for `muybridge train`.
+        importance: share of the differences that each setting explains, where that can be told.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    recipe: Path
+    importance: Mapping[str, float]
+
+
+def tune(
+    recipe: Recipe, space: Space, trials: int, minutes: float, out: Path, prune: bool = True
+) -> Study:
+    """Searches, or goes on searching.
+
+    Args:
+        recipe: with its dataset; it is the first trial as it is.
+        space: what is searched.
+        trials: how many in all, over all processes and calls.
+        minutes: budget of each.
+        out: folder, with a run folder a trial, `journal.log` and `best.yaml`.
+        prune: whether trials that are worse than most at the same share of their budget end there.
+
+    Raises:
+        MuybridgeError: Optuna is not installed, or the space has settings that the recipe has not;
+            told before anything is trained.
+    """
+    recipe = recipe.with_(minutes=minutes)
+    for name, one in space.items():
+        settle(recipe.with_(_change(name, one.some)), None)
+    study = _study(out, recipe.seed, prune)
+    own = {name: _value(recipe, name) for name in space}
+    if not study.trials and all(space[name].holds(value) for name, value in own.items()):
+        study.enqueue_trial(own)
+    while True:
+        with _claimed(study, trials, out) as trial:
+            if trial is None:
+                break
+            _tried(study, trial, recipe, space, out)
+    return _summary(study, recipe, out)
+
+
+def _study(out: Path, seed: int, prune: bool) -> optuna.Study:
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as error:
+        raise MuybridgeError(
+            "tuning needs Optuna, which is not installed", "pip install 'muybridge[tune]'"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    out.mkdir(parents=True, exist_ok=True)
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if prune:
+        pruner = optuna.pruners.PercentilePruner(50.0, _FEWEST, n_warmup_steps=1)
+    return optuna.create_study(
+        study_name="muybridge",
+        storage=JournalStorage(JournalFileBackend(str(out / JOURNAL))),
+        sampler=optuna.samplers.TPESampler(n_startup_trials=_FEWEST, seed=seed, multivariate=True),
+        pruner=pruner,
+        load_if_exists=True,
+    )
+
+
+@contextlib.contextmanager
+def _claimed(study: optuna.Study, trials: int, out: Path) -> Iterator[optuna.Trial | None]:
+    """A trial that a killed process left, or a new one, which no other process takes; None where
+    there are enough."""
+    from optuna.trial import Trial as Asked
+    from optuna.trial import TrialState
+
+    with contextlib.ExitStack() as claim:
+        with _alone(out):
+            known = study.get_trials(deepcopy=False)
+            for one in known:
+                if one.state == TrialState.RUNNING:
+                    with contextlib.suppress(MuybridgeError):  # another process is at it
+                        claim.enter_context(files.locked(_claim(out, one.number), "trial"))
+                        say(f"trial {one.number}: going on")
+                        left: optuna.Trial | None = Asked(study, one._trial_id)
+                        break
+            else:
+                begun = sum(one.state != TrialState.WAITING for one in known)
+                left = study.ask() if begun < trials else None
+                if left is not None:
+                    claim.enter_context(files.locked(_claim(out, left.number), "trial"))
+        yield left
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Within, no other process takes a trial; waits for the one that does."""
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(files.locked(out, "study"))
+                break
+            except MuybridgeError:
+                time.sleep(0.05)
+        yield
+
+
+def _tried(
+    study: optuna.Study, trial: optuna.Trial, recipe: Recipe, space: Space, out: Path
+) -> None:
+    import optuna
+
+    values = {name: one.draw(trial, name) for name, one in space.items()}
+    say(f"trial {trial.number}: {', '.join(f'{n}={_shown(v)}' for n, v in values.items())}")
+    least = float("inf")
+    count = 0
+
+    def judged(figures: Mapping[str, Any]) -> None:
+        nonlocal least, count
+        least, count = min(least, float(figures["loss"])), count + 1
+        trial.report(least, count)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    changed = recipe.with_(*(_change(name, value) for name, value in values.items()))
+    run = assemble(changed, _folder(out, trial.number))
+    try:
+        run.train(judged)
+    except optuna.TrialPruned:
+        say(f"trial {trial.number}: ended early at {least:.4g}")
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    except MuybridgeError as error:
+        if "not finite" not in str(error) and "nan" not in str(error):
+            raise
+        say(f"trial {trial.number}: {error.message}")
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(trial, _least(run.folder))
+
+
+def _least(folder: Path) -> float:
+    """The least held-out loss of a whole run, which may have been gone on with."""
+    losses: list[float] = []
+
+    def take(line: Mapping[str, Any]) -> None:
+        if line.get("kind") == "validation":
+            losses.append(float(line["loss"]))
+
+    files.each_line(folder / "log.jsonl", take)
+    return min(losses)
+
+
+def _summary(study: optuna.Study, recipe: Recipe, out: Path) -> Study:
+    import optuna
+
+    done = [_trial(one) for one in study.get_trials(deepcopy=False) if one.state.is_finished()]
+    whole = [one for one in done if one.state == "complete"]
+    if not whole:
+        raise MuybridgeError("no trial came to its end", "raise --trials, or mend the recipe")
+    best = min(whole, key=lambda one: one.loss if one.loss is not None else float("inf"))
+    chosen = recipe.with_(*(_change(name, value) for name, value in best.values.items()))
+    tree = chosen.tree() | {"name": f"{recipe.name}-tuned"}
+    files.write_text(out / BEST, yaml.safe_dump(tree, sort_keys=False))
+    importance: dict[str, float] = {}
+    with contextlib.suppress(Exception):  # it cannot be told of few trials, or of equal ones
+        judge = optuna.importance.PedAnovaImportanceEvaluator()
+        importance = dict(optuna.importance.get_param_importances(study, evaluator=judge))
+    return Study(tuple(done), best, out / BEST, importance)
+
+
+def _trial(one: optuna.trial.FrozenTrial) -> Trial:
+    ended, begun = one.datetime_complete, one.datetime_start
+    seconds = (ended - begun).total_seconds() if ended and begun else 0.0
+    loss = one.value if one.state.name == "COMPLETE" else None
+    return Trial(one.number, dict(one.params), loss, seconds, one.state.name.lower())
+
+
+def _folder(out: Path, number: int) -> Path:
+    return out / f"trial-{number:04d}"
+
+
+def _claim(out: Path, number: int) -> Path:
+    return out / "claims" / f"{number:04d}"
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    value: Any = recipe.tree()
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _change(name: str, value: Any) -> str:
+    return f"{name}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
