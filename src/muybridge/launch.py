@@ -1,0 +1,179 @@
+"""Job files for machines elsewhere: a Slurm script, or a task for SkyPilot on any cloud.
+
+Both run the command that trains here; both give it back its run folder after a pre-emption, where
+it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .core import files
+from .core.errors import MuybridgeError
+from .recipe import Recipe
+
+CLOUDS = ("aws", "gcp", "azure", "kubernetes", "lambda", "runpod")
+_PORT = 29500
+_NOTICE = 120
+"""Seconds before a pre-emption at which Slurm asks to stop: enough to end a step and to save."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run where.
+
+    Attributes:
+        recipe: a recipe that ships, or a file.
+        data: the dataset here.
+        name: of the job.
+        gpu: its kind, as "A100", and `gpus` of them on each machine; "" for none.
+        nodes: machines.
+        hours: most hours, for Slurm.
+        changes: settings, section.key=value.
+        bucket: for SkyPilot, where the run is kept, as s3://my-bucket.
+        cloud: for SkyPilot; "" for the cheapest that it can reach.
+        spot: for SkyPilot: machines that may be taken away, at less cost.
+    """
+
+    recipe: str
+    data: Path
+    name: str
+    gpu: str = ""
+    gpus: int = 0
+    nodes: int = 1
+    hours: float = 24.0
+    changes: tuple[str, ...] = ()
+    bucket: str = ""
+    cloud: str = ""
+    spot: bool = True
+
+    @property
+    def own(self) -> bool:
+        """Whether the recipe is a file."""
+        return self.recipe.endswith((".yaml", ".yml"))
+
+    def command(self, recipe: str, data: str, out: str) -> list[str]:
+        """What each machine runs, less what torchrun must know of the others."""
+        settings = [part for change in self.changes for part in ("--set", change)]
+        return ["-m", "muybridge", "train", recipe, "--data", data, "--out", out, *settings]
+
+
+def parsed(gpus: str) -> tuple[str, int]:
+    """("A100", 8) of "A100:8", and ("A100", 1) of "A100".
+
+    Raises:
+        MuybridgeError: it is neither.
+    """
+    found = re.fullmatch(r"([A-Za-z][\w-]*)(?::([1-9]\d*))?", gpus)
+    if found is None:
+        raise MuybridgeError(f"--gpus {gpus!r} is no kind and number", "write it as A100:8")
+    return found[1], int(found[2] or 1)
+
+
+def check(job: Job) -> None:
+    """Finds what would fail far away.
+
+    Raises:
+        MuybridgeError: a recipe or a setting that is wrong, a batch that the processes cannot
+            share, no dataset, or no place for a run that may be taken away.
+    """
+    recipe = Recipe.load(job.recipe, job.changes)
+    if not (job.data / "dataset.json").is_file():
+        raise MuybridgeError(f"--data {job.data} is no dataset", "make one: muybridge prepare")
+    processes = job.nodes * max(1, job.gpus)
+    if recipe.training.batch % processes:
+        raise MuybridgeError(
+            f"training.batch = {recipe.training.batch} cannot be shared by {processes} processes",
+            f"--set training.batch={-(-recipe.training.batch // processes) * processes}",
+        )
+
+
+def slurm(job: Job) -> str:
+    """A script for sbatch, to be sent from a folder that all machines see."""
+    gpus = f"#SBATCH --gpus-per-node={job.gpu}:{job.gpus}\n" if job.gpus else ""
+    here = shlex.quote(str(job.data.resolve()))
+    hours, minutes = divmod(round(job.hours * 60), 60)
+    recipe = str(Path(job.recipe).resolve()) if job.own else job.recipe
+    command = shlex.join(job.command(recipe, "@data", "@out"))
+    command = command.replace("@data", '"$data"').replace("@out", '"$out"')
+    return f"""#!/bin/bash
+#SBATCH --job-name={job.name}
+#SBATCH --nodes={job.nodes}
+#SBATCH --ntasks-per-node=1
+{gpus}#SBATCH --time={hours:02d}:{minutes:02d}:00
+#SBATCH --signal=TERM@{_NOTICE}
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output={job.name}-%j.log
+set -uo pipefail
+data={here}
+out="$SLURM_SUBMIT_DIR"/{shlex.quote(job.name)}
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+
+srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={max(1, job.gpus)} \\
+  --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$head":{_PORT} \\
+  {command}
+code=$?
+# Asked to stop, it saved and ended: the same command goes on where it was.
+if [ $code -ne 0 ] && [ -d "$out/checkpoints" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt 20 ] \\
+  && ! grep -q '"kind": "end"' "$out/log.jsonl"; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $code
+"""
+
+
+def skypilot(job: Job) -> str:
+    """A task for `sky jobs launch`, which begins it again where a machine is taken away."""
+    if not job.bucket:
+        raise MuybridgeError(
+            "--bucket is not given: a run on machines that come and go must be kept elsewhere",
+            "give --bucket s3://NAME, or gs://NAME",
+        )
+    resources: dict[str, object] = {"use_spot": job.spot}
+    if job.gpus:
+        resources["accelerators"] = f"{job.gpu}:{job.gpus}"
+    if job.cloud:
+        resources["infra"] = job.cloud
+    mounts: dict[str, object] = {
+        "/data": str(job.data.resolve()),
+        "/runs": {"source": job.bucket, "mode": "MOUNT_CACHED"},
+    }
+    recipe = job.recipe
+    if job.own:
+        recipe = f"/recipe/{Path(job.recipe).name}"
+        mounts[recipe] = str(Path(job.recipe).resolve())
+    command = shlex.join(job.command(recipe, "/data", f"/runs/{job.name}"))
+    task = {
+        "name": job.name,
+        "num_nodes": job.nodes,
+        "resources": resources,
+        "file_mounts": mounts,
+        "setup": "pip install muybridge\n",
+        "run": 'head=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)\n'
+        + 'torchrun --nnodes="$SKYPILOT_NUM_NODES" --node-rank="$SKYPILOT_NODE_RANK" '
+        + f"--nproc-per-node={max(1, job.gpus)} "
+        + f'--master-addr="$head" --master-port={_PORT} {command}\n',
+    }
+    return yaml.safe_dump(task, sort_keys=False)
+
+
+def write(job: Job, on: str, out: Path) -> str:
+    """Writes a job file; gives the command that sends it off.
+
+    Raises:
+        MuybridgeError: something that would fail there.
+    """
+    check(job)
+    makers = {"slurm": slurm, "skypilot": skypilot}
+    if on not in makers:
+        raise MuybridgeError(f"--on {on}: no such place", f"give one of {', '.join(makers)}")
+    if job.cloud and job.cloud.split("/")[0] not in CLOUDS:
+        raise MuybridgeError(f"--cloud {job.cloud}: not known", f"one of {', '.join(CLOUDS)}")
+    files.write_text(out, makers[on](job))
+    return f"sbatch {out}" if on == "slurm" else f"sky jobs launch {out}"

@@ -1,0 +1,135 @@
+"""Job files: what they run, and what is told before they are sent off."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import muybridge as mb
+from muybridge import launch
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    (folder / "dataset.json").write_text("{}")
+    return folder
+
+
+def job(data: Path, **more: Any) -> launch.Job:
+    return launch.Job("flow-small", data, "first", **more)
+
+
+def run_script(
+    script: str, folder: Path, srun: str
+) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Runs a script with commands that only say what they were called with."""
+    tools = folder / "bin"
+    tools.mkdir(exist_ok=True)
+    bodies = {
+        "scontrol": 'echo "scontrol $*" >> "$CALLS"; echo host-1; echo host-2',
+        "srun": f'printf "%s\\n" "$@" > "$CALLS.srun"; {srun}',
+    }
+    for name, body in bodies.items():
+        (tools / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tools / name).chmod(stat.S_IRWXU)
+    (folder / "job.sh").write_text(script)
+    env = {
+        "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(folder / "calls"),
+        "SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "host-[1-2]",
+        "SLURM_SUBMIT_DIR": str(folder),
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", folder / "job.sh"], env=env, capture_output=True, text=True, check=False
+    )
+    return done, (folder / "calls").read_text()
+
+
+def test_the_script_for_slurm_runs_the_command_on_all_machines(data: Path, tmp_path: Path) -> None:
+    script = launch.slurm(job(data, gpu="A100", gpus=8, nodes=2, changes=("training.batch=64",)))
+    done, calls = run_script(script, tmp_path, "exit 0")
+    assert done.returncode == 0, done.stderr
+    assert "requeue" not in calls
+    called = (tmp_path / "calls.srun").read_text().splitlines()
+    assert called[1] == "torchrun" and "--nnodes=2" in called and "--nproc-per-node=8" in called
+    assert "--rdzv-endpoint=host-1:29500" in called
+    begin = called.index("-m")
+    assert called[begin:] == [
+        "-m", "muybridge", "train", "flow-small", "--data", str(data), "--out",
+        str(tmp_path / "first"), "--set", "training.batch=64",
+    ]  # fmt: skip
+    assert "#SBATCH --gpus-per-node=A100:8\n" in script and "#SBATCH --time=24:00:00\n" in script
+
+
+@pytest.mark.parametrize(
+    ("log", "again"), [('{"kind": "train"}', True), ('{"kind": "end"}', False), (None, False)]
+)
+def test_what_was_cut_off_is_queued_again_and_what_failed_or_ended_is_not(
+    log: str | None, again: bool, data: Path, tmp_path: Path
+) -> None:
+    if log is not None:
+        (tmp_path / "first" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "first" / "log.jsonl").write_text(log)
+    done, calls = run_script(launch.slurm(job(data)), tmp_path, "exit 143")
+    assert done.returncode == 143
+    assert ("scontrol requeue 7" in calls) == again
+
+
+def test_the_task_for_skypilot_keeps_the_run_in_a_bucket(data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("training: {minutes: 5, batch: 32}\n")
+    made = launch.Job(
+        str(recipe), data, "mine", "H100", 8, 4, bucket="s3://runs", cloud="aws/us-east-1"
+    )
+    out = tmp_path / "task.yaml"
+    assert launch.write(made, "skypilot", out) == f"sky jobs launch {out}"
+    task = yaml.safe_load(out.read_text())
+    assert task["num_nodes"] == 4
+    assert task["resources"] == {
+        "use_spot": True,
+        "accelerators": "H100:8",
+        "infra": "aws/us-east-1",
+    }
+    assert task["file_mounts"]["/data"] == str(data)
+    assert task["file_mounts"]["/runs"]["source"] == "s3://runs"
+    assert task["file_mounts"]["/recipe/mine.yaml"] == str(recipe)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2",
+           "SKYPILOT_NUM_NODES": "4", "SKYPILOT_NODE_RANK": "1"}  # fmt: skip
+    (tmp_path / "torchrun").write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "torchrun").chmod(stat.S_IRWXU)
+    done = subprocess.run(
+        ["bash", "-c", task["run"]], env=env, capture_output=True, text=True, check=True
+    )
+    called = done.stdout.splitlines()
+    assert "--master-addr=10.0.0.1" in called and "--node-rank=1" in called
+    assert called[-6:] == ["train", "/recipe/mine.yaml", "--data", "/data", "--out", "/runs/mine"]
+
+
+def test_what_would_fail_there_is_told_here(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "job"
+
+    def refused(match: str, on: str = "slurm", **more: Any) -> None:
+        with pytest.raises(mb.MuybridgeError, match=match):
+            launch.write(
+                launch.Job(**{"recipe": "flow-small", "data": data, "name": "a"} | more), on, out
+            )
+        assert not out.exists()
+
+    refused("cannot be shared by 24", gpu="A100", gpus=8, nodes=3)
+    refused("is no dataset", data=tmp_path)
+    refused("training.bach", changes=("training.bach=3",))
+    refused("flow-smal", recipe="flow-smal")
+    refused("--bucket is not given", on="skypilot")
+    refused("no such place", on="moon")
+    refused("--cloud moon", on="skypilot", bucket="s3://a", cloud="moon")
+    assert launch.parsed("A100:8") == ("A100", 8) and launch.parsed("H100") == ("H100", 1)
+    for wrong in ("8", "A100:0", "A100:x", ""):
+        with pytest.raises(mb.MuybridgeError, match="--gpus"):
+            launch.parsed(wrong)
