@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 
 from muybridge.models.dit import Config, DiT
-from muybridge.models.filters import Filters
+from muybridge.models.filters import Filters, carried
 
 
 def test_weights_that_are_alike_everywhere_are_a_convolution() -> None:
@@ -54,3 +54,36 @@ def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:
     made = network(clips, level, times, beside=beside)
     assert not made[0].any() and not made[2].any()
     torch.testing.assert_close(made[1], beside[1, :, 1:4])
+
+
+def test_known_pixels_are_carried_to_the_frames_around_them() -> None:
+    torch.manual_seed(0)
+    clips, mask = torch.randn(2, 6, 3, 4, 4), (torch.rand(2, 6, 1, 4, 4) < 0.4).float()
+    before, after = carried(clips, mask)
+    for place in np.ndindex(2, 6, 4, 4):
+        clip, at, row, column = place
+        known = [t for t in range(6) if mask[clip, t, 0, row, column]]
+        last = [t for t in known if t <= at][-1:]
+        following = [t for t in known if t >= at][:1]
+        for made, where in ((before, last), (after, following)):
+            found = made[clip, at, :, row, column]
+            expected = clips[clip, where[0], :, row, column] if where else torch.zeros(3)
+            assert torch.equal(found, expected)
+
+
+def test_a_background_is_copied_where_tokens_say_so_and_elsewhere_left_alone() -> None:
+    torch.manual_seed(0)
+    patch = (2, 4, 4)
+    network = DiT(
+        Config(width=16, depth=1, heads=1, patch=patch, text=None, guides=("known",), lapped=False)
+    )
+    assert network.copies is not None
+    clips, level, times = torch.randn(2, 4, 3, 8, 8), torch.rand(2), torch.zeros(2, 4)
+    mask = torch.zeros(2, 4, 1, 8, 8)
+    mask[0, 1] = 1
+    assert not network(clips, level, times, beside=mask).any()
+    with torch.no_grad():
+        network.copies.bias.view(2, 2, 4, 4)[:, 0] = 1.0
+        made = network(clips, level, times, beside=mask)
+    assert not made[1].any() and not made[0, 0].any()
+    torch.testing.assert_close(made[0, 1:], clips[0, 1].expand(3, -1, -1, -1))

@@ -19,7 +19,7 @@ from ..core.clips import GUIDES
 from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
-from .filters import Filters
+from .filters import Filters, carried
 from .patches import from_patches, to_patches, waves
 
 Guide = Literal["known", "sketch", "video"]
@@ -91,6 +91,8 @@ class DiT(nn.Module):
         beside = channels * math.prod(config.patch)
         self.beside = nn.Linear(beside, width, bias=False) if channels else None
         self.filters = Filters(width) if "video" in config.guides else None
+        copies = 2 * math.prod(config.patch)
+        self.copies = nn.Linear(width, copies) if "known" in config.guides else None
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
         self.ahead = nn.Linear(_LEVELS, width, bias=False) if config.jumps else None
@@ -132,6 +134,7 @@ class DiT(nn.Module):
                     "ahead.weight",
                     "beside.weight",
                     "weigh.weight",
+                    "copies.weight",
                 )
             ):
                 nn.init.zeros_(parameter)
@@ -205,7 +208,9 @@ class DiT(nn.Module):
         made = from_patches(
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
         )
-        return made if beside is None else self._with_video(made, x, grid, beside)
+        if beside is None:
+            return made
+        return self._with_known(self._with_video(made, x, grid, beside), x, grid, clips, beside)
 
     def _with_video(
         self, made: Tensor, x: Tensor, grid: tuple[int, int, int], beside: Tensor
@@ -213,14 +218,33 @@ class DiT(nn.Module):
         """Adds what filters make of a video beside a clip, to those clips that have one."""
         if self.filters is None:
             return made
-        first = sum(
-            GUIDES[name] for name in self.config.guides[: self.config.guides.index("video")]
-        )
-        video = beside[:, :, first : first + self.config.channels]
-        rows = beside[:, :, first + self.config.channels].flatten(1).any(1).nonzero()[:, 0]
+        video = self._of(beside, "video")
+        rows = video[:, :, -1].flatten(1).any(1).nonzero()[:, 0]
         if not len(rows):
             return made
-        return made.float().index_add(0, rows, self.filters(x[rows], grid, video[rows]))
+        filtered = self.filters(x[rows], grid, video[rows, :, :-1])
+        return made.float().index_add(0, rows, filtered)
+
+    def _with_known(
+        self, made: Tensor, x: Tensor, grid: tuple[int, int, int], clips: Tensor, beside: Tensor
+    ) -> Tensor:
+        """Adds known pixels of earlier and later frames, as much of each as tokens say."""
+        if self.copies is None:
+            return made
+        mask = self._of(beside, "known")
+        rows = mask.flatten(1).any(1).nonzero()[:, 0]
+        if not len(rows):
+            return made
+        shares = from_patches(self.copies(x[rows]), grid, self.config.patch, 2, self.config.lapped)
+        before, after = carried(clips[rows], mask[rows])
+        copied = shares[:, :, :1] * before + shares[:, :, 1:] * after
+        return made.float().index_add(0, rows, copied.float())
+
+    def _of(self, beside: Tensor, guide: str) -> Tensor:
+        """The channels of one guide."""
+        names = self.config.guides
+        first = sum(GUIDES[name] for name in names[: names.index(guide)])
+        return beside[:, :, first : first + GUIDES[guide]]
 
     def _through(self, block: nn.Module, *given: Any) -> Tensor:
         if self.config.recompute and torch.is_grad_enabled():

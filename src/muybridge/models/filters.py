@@ -1,9 +1,10 @@
-"""Small filters of a video beside a clip, chosen token by token: a way past the patches.
+"""Ways past the patches: what is given is filtered or copied as tokens say, and not drawn again.
 
 A token holds fewer numbers than its patch has pixels. What is fine in a video that is to be
 sharpened, cleaned or coloured would be lost in it; so the network says, for each token, how the
 pixels around each pixel are to be weighed (Bako et al. 2017, "Kernel-Predicting Convolutional
-Networks for Denoising"), and adds the rest itself.
+Networks for Denoising"), and adds the rest itself. Likewise it says how much of each known pixel
+is to be seen in the frames before and after it: a background that stands still is copied.
 """
 
 from __future__ import annotations
@@ -16,6 +17,28 @@ from torch import Tensor, nn
 
 # Of a pixel itself and its eight neighbours, then of the same place a frame before and after.
 _SHIFTS = [(1, *shift) for shift in product(range(3), repeat=2)] + [(0, 1, 1), (2, 1, 1)]
+
+
+def carried(clips: Tensor, mask: Tensor) -> Tensor:
+    """Known pixels, carried to later and to earlier frames until others are known there.
+
+    Args:
+        clips: (batch, time, channels, height, width), right where `mask` is 1.
+        mask: (batch, time, 1, height, width), 1 and 0.
+
+    Returns:
+        (2, batch, time, channels, height, width): of the last known before, and of the next; 0
+        where there is none.
+    """
+    known = clips * mask
+    both = []
+    for frames in (range(clips.shape[1]), reversed(range(clips.shape[1]))):
+        seen, made = torch.zeros_like(known[:, 0]), dict[int, Tensor]()
+        for at in frames:
+            seen = torch.where(mask[:, at] > 0, known[:, at], seen)
+            made[at] = seen
+        both.append(torch.stack([made[at] for at in sorted(made)], 1))
+    return torch.stack(both)
 
 
 class Filters(nn.Module):
