@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from muybridge.core import distributed
 from muybridge.core.clips import Batch
+from muybridge.core.errors import RunError
 from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
-from muybridge.training import loop, optimizers
+from muybridge.training import loop, memory, optimizers
 from muybridge.training.average import Average
 
 BRIGHT, DARK = 1.0, -1.0
@@ -165,3 +166,63 @@ def test_micro_batches_through_different_parts_give_the_gradient_of_the_whole(si
         gradient = gradients(cut)[name]
         assert gradient is not None and expected is not None
         torch.testing.assert_close(gradient, expected)
+
+
+class Large(Forked):
+    """Fits no more than some clips at once; tells how many came."""
+
+    def __init__(self, fits: int, error: BaseException) -> None:
+        super().__init__()
+        self.fits, self.error, self.seen = fits, error, list[int]()
+
+    def loss(self, batch: Batch, phase: str, progress: float) -> Loss:
+        self.seen.append(len(batch))
+        made = super().loss(batch, phase, progress)
+        if len(batch) > self.fits:
+            made.sums["error"].sum().backward()  # what is left of it must not count
+            raise self.error
+        return made
+
+
+FULL = [
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda e: type(e).__name__)
+def test_out_of_memory_cuts_the_batch_and_the_gradient_is_that_of_the_whole(
+    error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, whole, large = batch(*[BRIGHT, DARK] * 4), Forked(), Large(3, error)
+    update(whole, given)
+    update(large, given)
+    assert large.seen == [8, 4, 2, 2, 2, 2]
+    for name, expected in gradients(whole).items():
+        gradient = gradients(large)[name]
+        assert gradient is not None and expected is not None
+        torch.testing.assert_close(gradient, expected)
+    said = capsys.readouterr().err
+    assert said.count("out of memory") == 2 and "training.micro_batch=2" in said
+
+
+def test_it_stays_so_and_where_one_clip_does_not_fit_it_says_what_to_do() -> None:
+    micro, tried = memory.Micro(), list[int]()
+
+    def compute(size: int) -> int:
+        tried.append(size)
+        if size > 2:
+            raise FULL[0]
+        return size
+
+    assert [memory.fitting(micro, 8, compute) for _ in range(2)] == [2, 2]
+    assert tried == [8, 4, 2, 2]
+    with pytest.raises(RunError, match="not suffice for one clip") as caught:
+        update(Large(0, FULL[0]), batch(BRIGHT, DARK))
+    assert "model.recompute" in caught.value.hint
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        update(Large(1, RuntimeError("shapes do not fit")), batch(BRIGHT, DARK))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from ..core import distributed, progress
 from ..core.clips import Batch
@@ -20,7 +21,7 @@ from ..core.config import Count, Section
 from ..core.device import peak_memory
 from ..core.errors import Interrupted
 from ..objectives.base import Loss, Objective
-from . import budget, checkpoint, health, optimizers
+from . import budget, checkpoint, health, memory, optimizers
 from .average import Average
 from .checkpoint import Position
 from .monitor import Monitor
@@ -200,24 +201,28 @@ def _update(
 ) -> dict[str, Any]:
     """Gradients of one phase over the global batch: all micro-batches and ranks, clipped."""
     objective, optimizer = parts.objective, parts.optimizers[phase]
-    # Another phase's loss may reach these parameters too; what it left there is not theirs.
-    objective.zero_grad(set_to_none=True)
     weights = {name: weight.sum() for name, weight in objective.weights(batch, phase).items()}
     distributed.add_up(weights.values())
-    terms = {name: torch.zeros((), device=batch.clips.device) for name in weights}
-    shares: dict[str, float] = {}
-    size = config.micro_batch or len(batch)
-    for begin in range(0, len(batch), size):
-        clips = batch.part(begin, begin + size)
-        torch.manual_seed(int(clips.seeds[0]))  # of dropout, which draws from no clip's own seed
-        with hooks.autocast():
-            given = objective.loss(clips, phase, spent)
-        for part in [given] if isinstance(given, Loss) else given:
-            means = {n: s.sum() / weights[n].clamp(min=1e-8) for n, s in part.sums.items()}
-            shares |= {name: part.shares.get(name, 1.0) for name in means}
-            torch.stack([shares[n] * mean for n, mean in means.items()]).sum().backward()  # type: ignore[no-untyped-call]
-            for name, mean in means.items():
-                terms[name] += mean.detach()
+
+    def gradients(size: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+        # Another phase's loss may reach these parameters too; what it left there is not theirs.
+        objective.zero_grad(set_to_none=True)
+        terms = {name: torch.zeros((), device=batch.clips.device) for name in weights}
+        shares: dict[str, float] = {}
+        for begin in range(0, len(batch), size):
+            clips = batch.part(begin, begin + size)
+            torch.manual_seed(int(clips.seeds[0]))  # of dropout, which draws from no clip's seed
+            with hooks.autocast():
+                given = objective.loss(clips, phase, spent)
+            for part in [given] if isinstance(given, Loss) else given:
+                means = {n: s.sum() / weights[n].clamp(min=1e-8) for n, s in part.sums.items()}
+                shares |= {name: part.shares.get(name, 1.0) for name in means}
+                torch.stack([shares[n] * mean for n, mean in means.items()]).sum().backward()  # type: ignore[no-untyped-call]
+                for name, mean in means.items():
+                    terms[name] += mean.detach()
+        return terms, shares
+
+    terms, shares = memory.fitting(parts.micro, config.micro_batch or len(batch), gradients)
     distributed.add_up([*terms.values(), *optimizer.gradients()])
     norm = torch.nn.utils.clip_grad_norm_(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}

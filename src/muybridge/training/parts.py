@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from ..objectives.base import Objective
 from . import checkpoint, optimizers
 from .average import Average
 from .checkpoint import Position
+from .memory import Micro
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class TrainingParts:
         objective: what is trained.
         average: averaged weights of its generator.
         optimizers: by the name of their phase.
+        micro: how many clips are propagated at once.
     """
 
     objective: Objective
     average: Average
     optimizers: dict[str, optimizers.Optimizer]
+    micro: Micro = field(default_factory=Micro)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """By part of a checkpoint, all that the next step depends on."""
