@@ -26,7 +26,7 @@ PARTS = {
 COMPOSED = PARTS | {
     "kinds", "recipe", "assembly", "stages", "latent_cache", "perceptual", "compare", "prefixes",
     "run", "samples", "continuing", "judge", "watch", "generation", "starting",
-    "diagnosis",
+    "diagnosis", "probe",
 }  # fmt: skip
 UPPER = COMPOSED | {"tuning", "studio", "launch"}
 
@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generation": COMPOSED,
     "starting": COMPOSED,
     "diagnosis": COMPOSED,
+    "probe": COMPOSED,
     "watch": COMPOSED,
     "tuning": UPPER,
     "studio": UPPER,

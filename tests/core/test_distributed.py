@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -73,3 +74,26 @@ def test_shares_are_all_of_it_and_as_even_as_can_be(
 def test_one_process_needs_no_group() -> None:
     assert (distributed.rank(), distributed.world()) == (0, 1)
     assert distributed.joined(torch.arange(3)).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "world", "begun"),
+    [(0, None, False), (1, None, False), (4, None, True), (4, "4", False)],
+)
+def test_all_gpus_of_a_machine_are_used_unless_torchrun_says_otherwise(
+    gpus: int, world: str | None, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(os, "execv", lambda path, command: called.append([path, *command]))
+    monkeypatch.setattr(sys, "argv", ["muybridge", "train", "flow-small", "--out", "run"])
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if world:
+        monkeypatch.setenv("WORLD_SIZE", world)
+    distributed.spread()
+    assert bool(called) == begun
+    if begun:
+        (command,) = called
+        assert command[0] == command[1] == sys.executable
+        assert "--nproc-per-node=4" in command
+        assert command[-6:] == ["-m", "muybridge", "train", "flow-small", "--out", "run"]

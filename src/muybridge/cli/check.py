@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, Set
 
 SAMPLED = 40  # files that are read, so that a look at a large folder takes a minute
 
@@ -16,14 +16,21 @@ def check(
     subject: Annotated[
         str | None, typer.Argument(help="A folder of footage, or a recipe.", show_default=False)
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Dataset: a recipe's memory and time are measured on it."),
+    ] = None,
     json: Json = False,
+    changes: Set = [],  # noqa: B006
 ) -> None:
     """Say what this machine can do, what a folder of footage holds, what a recipe trains."""
     facts = machine()
     if subject is not None and Path(subject).is_dir():
         facts["footage"] = footage(Path(subject))
     elif subject is not None:
-        facts["recipe"] = recipe(subject)
+        facts["recipe"] = recipe(subject, tuple(changes))
+        if data is not None:
+            facts["measured"] = needs(subject, data, tuple(changes))
     if json:
         import json as writer
 
@@ -132,11 +139,29 @@ def sample(folder: Path) -> str:
     return short(overview)
 
 
-def recipe(name: str) -> dict[str, object]:
+def needs(name: str, data: Path, changes: tuple[str, ...]) -> dict[str, object]:
+    """What a recipe takes of this machine, by its first updates."""
+    from ..core.progress import say
+    from ..probe import measure
+    from ..recipe import Recipe
+
+    say("taking a few updates")
+    found = measure(Recipe.load(name, changes).with_(data=data))
+    told: dict[str, object] = {
+        "memory": f"{found.memory_gib:.1f} of {found.free_gib:.1f} GiB",
+        "an update": f"{found.step_seconds:.3g} s",
+        "the budget": f"{found.steps} updates, {found.minutes:.3g} minutes",
+    }
+    if found.micro_batch is not None:
+        told["too much memory"] = f"try --set training.micro_batch={found.micro_batch}"
+    return told
+
+
+def recipe(name: str, changes: tuple[str, ...] = ()) -> dict[str, object]:
     """What a recipe trains."""
     from ..recipe import Recipe
 
-    loaded = Recipe.load(name)
+    loaded = Recipe.load(name, changes)
     data, training = loaded.data, loaded.training
     budget = {n: getattr(training, n) for n in ("steps", "minutes", "epochs")}
     return {

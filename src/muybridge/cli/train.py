@@ -31,9 +31,11 @@ def train(
 ) -> None:
     """Train a model. To go on after a stop, run the same command again; a larger budget extends."""
     from ..assembly import assemble
+    from ..core import distributed
     from ..core.progress import say
     from ..recipe import Recipe
 
+    distributed.spread()
     folder = json.dumps(str(data), ensure_ascii=False)  # YAML too, whatever signs are in it
     given = [f"data.folder={folder}", *budget(minutes, steps, epochs)]
     if seed is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Iterable
 
 import torch
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import RunError
+from .progress import say
 
 
 def start() -> None:
@@ -23,6 +25,18 @@ def start() -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
         # Its threads must not outlive the interpreter, or the process may abort as it ends.
         atexit.register(_leave)
+
+
+def spread() -> None:
+    """Begins this very command anew by torchrun, one process a GPU, where there are several here
+    and no torchrun has begun it."""
+    count = torch.cuda.device_count()
+    if count < 2 or "WORLD_SIZE" in os.environ:
+        return
+    say(f"training on the {count} GPUs of this machine; CUDA_VISIBLE_DEVICES chooses fewer")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, f"--nproc-per-node={count}", "-m", "muybridge", *sys.argv[1:]]
+    os.execv(sys.executable, command)
 
 
 def _leave() -> None:

@@ -1,0 +1,64 @@
+"""What a training will take, against what it then took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import muybridge as mb
+from muybridge import probe
+from muybridge.cli.main import app
+from muybridge.data.prepare import Config as Preparing
+
+SMALL = (
+    "data.size=[32,32]", "data.frames=8", "model.width=32", "model.depth=2", "training.batch=8",
+    "training.minutes=null", "training.steps=40", "training.precision=fp32",
+    "training.threads=1", "training.measures=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
+    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
+    return folder / "dataset"
+
+
+def test_memory_is_foretold_within_fifteen_percent(dataset: Path, tmp_path: Path) -> None:
+    found = probe.measure(mb.Recipe.load("flow-nano", SMALL).with_(data=dataset))
+    assert found.steps == 40 and found.minutes == pytest.approx(40 * found.step_seconds / 60)
+    assert found.micro_batch is None and 0 < found.memory_gib < found.free_gib
+    changes = [part for one in SMALL for part in ("--set", one)]
+    command = [sys.executable, "-m", "muybridge", "train", "flow-nano", "--data", str(dataset)]
+    subprocess.run([*command, "--out", str(tmp_path / "run"), *changes], check=True)
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    took = max(line["peak_memory_gib"] for line in lines if line["kind"] == "train")
+    assert found.memory_gib == pytest.approx(took, rel=0.15)
+
+
+def test_what_fails_in_training_is_told(dataset: Path) -> None:
+    recipe = mb.Recipe.load("flow-nano", SMALL).with_("data.frames=2000", data=dataset)
+    with pytest.raises(mb.MuybridgeError, match="the first updates failed: "):
+        probe.measure(recipe)
+    with pytest.raises(mb.MuybridgeError, match="trains a tokenizer first"):
+        probe.measure(mb.Recipe.load("flow-latent").with_(data=dataset))
+
+
+def test_too_much_memory_is_answered_with_fewer_clips_at_once(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [{"seconds": 10.0 + n, "peak_memory_gib": 8.0} for n in range(6)]
+    monkeypatch.setattr(probe, "_tried", lambda *_: lines)
+    machine = probe.device.examine()
+    few = type(machine)(**{**vars(machine), "gpu": "", "memory_gib": 4.0})
+    monkeypatch.setattr(probe.device, "examine", lambda *_: few)
+    found = probe.measure(mb.Recipe.load("flow-nano", SMALL).with_(data=dataset))
+    assert found.micro_batch == 3 and found.step_seconds == 1.0
+    done = CliRunner().invoke(app, ["check", "flow-nano", "--data", str(dataset)])
+    assert done.exit_code == 0 and "training.micro_batch=" in done.output
