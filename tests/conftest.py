@@ -16,7 +16,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+import muybridge as mb
 from muybridge.core import video
+from muybridge.data.prepare import Config as Preparing
 
 # No deadline: others may use the machine. No stored examples: the same ones on every machine.
 settings.register_profile("muybridge", deadline=None, derandomize=True, database=None)
@@ -44,6 +46,15 @@ def environment() -> Mapping[str, str]:
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "OMP_NUM_THREADS": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def small_stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of forty short clips of the stage, 32 x 32 at 8 frames a second."""
+    folder = tmp_path_factory.mktemp("stage")
+    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
+    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
+    return folder / "dataset"
 
 
 class Footage:

@@ -19,7 +19,6 @@ import muybridge as mb
 from muybridge import run as running
 from muybridge.cli.main import app
 from muybridge.core import video
-from muybridge.data.prepare import Config as Preparing
 from muybridge.evaluation import clip_sets, similarity
 from muybridge.evaluation.clip_sets import Wanted
 
@@ -38,11 +37,8 @@ Folder = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
-    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
-    return folder / "dataset"
+def dataset(small_stage: Path) -> Path:
+    return small_stage
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from muybridge import run as running
 from muybridge.cli.main import app
 from muybridge.core import video
 from muybridge.core.clips import to_float
-from muybridge.data.prepare import Config as Preparing
 from muybridge.evaluation import clip_sets
 from muybridge.samples import generated, part_like, request_like
 from muybridge.watch import watch
@@ -36,11 +35,8 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
-    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
-    return folder / "dataset"
+def dataset(small_stage: Path) -> Path:
+    return small_stage
 
 
 @pytest.fixture(scope="module")

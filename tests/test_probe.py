@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 import muybridge as mb
 from muybridge import probe
 from muybridge.cli.main import app
-from muybridge.data.prepare import Config as Preparing
 
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "model.width=32", "model.depth=2", "training.batch=8",
@@ -23,11 +22,8 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
-    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
-    return folder / "dataset"
+def dataset(small_stage: Path) -> Path:
+    return small_stage
 
 
 def test_memory_is_foretold_within_fifteen_percent(dataset: Path, tmp_path: Path) -> None:

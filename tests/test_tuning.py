@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 import muybridge as mb
 from muybridge.cli.main import app
-from muybridge.data.prepare import Config as Preparing
 from muybridge.tuning import search, space
 
 SMALL = (
@@ -29,11 +28,8 @@ RATE = "training.optimizer.learning_rate"
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
-    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
-    return folder / "dataset"
+def dataset(small_stage: Path) -> Path:
+    return small_stage
 
 
 def recipe(dataset: Path) -> mb.Recipe:

@@ -19,7 +19,6 @@ from torch import Tensor
 import muybridge as mb
 from muybridge import run as running
 from muybridge.core import distributed
-from muybridge.data.prepare import Config as Preparing
 from muybridge.watch import watch
 
 SMALL = (
@@ -33,11 +32,8 @@ DURING = "evaluation.during=[appearance,motion,copying]"
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
-    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
-    return folder / "dataset"
+def dataset(small_stage: Path) -> Path:
+    return small_stage
 
 
 def recipe(dataset: Path, *changes: str) -> mb.Recipe:

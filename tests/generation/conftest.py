@@ -10,7 +10,6 @@ import pytest
 import muybridge as mb
 from muybridge.core import video
 from muybridge.core.video import Frames
-from muybridge.data.prepare import Config as Preparing
 
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "data.tasks.given=6", "model.patch=[2,8,8]",
@@ -23,11 +22,8 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 40, size=(32, 32), fps=8, seconds=1.5)
-    mb.prepare(folder / "footage", folder / "dataset", config=Preparing(size=(32, 32), fps=8))
-    return folder / "dataset"
+def dataset(small_stage: Path) -> Path:
+    return small_stage
 
 
 @pytest.fixture(scope="session")
