@@ -29,7 +29,7 @@ def test_things_of_the_stage_are_found(motion: str) -> None:
             real = stage.mask_of(truth, at)
             if real.any():
                 overlaps.append(((share > 0.5) & real).sum() / ((share > 0.5) | real).sum())
-    assert np.median(overlaps) > 0.7
+    assert np.median(overlaps) > 0.8
 
 
 def test_a_thing_that_stays_for_most_of_the_time_is_not_its_background() -> None:

@@ -97,4 +97,6 @@ def _share(weak: npt.NDArray[np.bool_], strong: npt.NDArray[np.bool_]) -> Share:
     kept = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     outlines, _ = cv2.findContours(kept, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     whole = cv2.drawContours(np.zeros_like(kept), outlines, -1, 1, cv2.FILLED)
+    # The outermost pixels of a thing are mixed with what is behind it.
+    whole = cv2.erode(whole, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
     return np.asarray(cv2.GaussianBlur(whole.astype(np.float32), (3, 3), 0), np.float32)
