@@ -47,7 +47,9 @@ class Bench:
         self.clips = torch.from_numpy(to_float(self.pixels))
 
     def make(self, mask: Tensor | None = None, said: bool = True, **more: Any) -> Tensor:
-        """Clips of which the pixels of `mask` are given."""
+        """Clips of which the pixels of `mask` are given; words are said and not strengthened, since
+        guidance by them takes colours away from what is given."""
+        more = {"guidance": 1.0} | more
         count, size = len(self.clips), (self.clips.shape[-2], self.clips.shape[-1])
         whole = None if mask is None else mask.expand(count, self.frames, 1, *size)
         text = self.batch.text if said else tuple("" for _ in range(count))

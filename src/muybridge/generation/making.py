@@ -55,6 +55,8 @@ def plan(run: Run, asked: Asked) -> Plan:
         asked.steps, asked.guidance, asked.prefix if own else None, begun=own, said=said,
     )  # fmt: skip
     base = replace(base, picture_guidance=asked.picture_guidance)
+    if asked.guidance is None and asked.given and not asked.strength and trained.continues(run):
+        base = replace(base, guidance=1.0)  # words that are strengthened shift given colours
     data, span = run.recipe.data, run.recipe.multiple[0]
     unknown = _unheard(run, base)
     if own:

@@ -133,11 +133,15 @@ class DiT(nn.Module):
                     "time.weight",
                     "ahead.weight",
                     "beside.weight",
-                    "weigh.weight",
                     "copies.weight",
                 )
             ):
                 nn.init.zeros_(parameter)
+        # What is given is at first shown as it is: a video, and the mean of known pixels around.
+        if self.filters is not None:
+            self.filters.begin()
+        if self.copies is not None:
+            nn.init.constant_(self.copies.bias, 0.5)
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
         """Tokens along time, height and width of clips (..., time, channel, height, width)."""

@@ -27,26 +27,38 @@ def carried(clips: Tensor, mask: Tensor) -> Tensor:
         mask: (batch, time, 1, height, width), 1 and 0.
 
     Returns:
-        (2, batch, time, channels, height, width): of the last known before, and of the next; 0
-        where there is none.
+        (2, batch, time, channels, height, width): of the last known before, and of the next; the
+        other where there is none of the one, and 0 where there is neither.
     """
-    known = clips * mask
     both = []
     for frames in (range(clips.shape[1]), reversed(range(clips.shape[1]))):
-        seen, made = torch.zeros_like(known[:, 0]), dict[int, Tensor]()
+        seen, found = torch.zeros_like(clips[:, 0]), torch.zeros_like(mask[:, 0])
+        made = {}
         for at in frames:
-            seen = torch.where(mask[:, at] > 0, known[:, at], seen)
-            made[at] = seen
+            seen = torch.where(mask[:, at] > 0, clips[:, at], seen)
+            found = torch.maximum(found, mask[:, at])
+            made[at] = torch.cat([seen, found], 1)
         both.append(torch.stack([made[at] for at in sorted(made)], 1))
-    return torch.stack(both)
+    before, after = torch.stack(both)
+    there = torch.stack([before, after])[:, :, :, -1:] > 0
+    return torch.where(there, torch.stack([before, after]), torch.stack([after, before]))[
+        :, :, :, :-1
+    ]
 
 
 class Filters(nn.Module):
-    """Filters a video by weights that follow from tokens; at first all weights are zero."""
+    """Filters a video by weights that follow from tokens; at first the video is left as it is."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weigh = nn.Linear(width, len(_SHIFTS))
+
+    def begin(self) -> None:
+        """Leaves a video as it is, whatever tokens say."""
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.zeros_(self.weigh.bias)
+        with torch.no_grad():
+            self.weigh.bias[_SHIFTS.index((1, 1, 1))] = 1.0
 
     def forward(self, tokens: Tensor, grid: tuple[int, int, int], video: Tensor) -> Tensor:
         """Filters.
