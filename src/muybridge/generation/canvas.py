@@ -115,7 +115,8 @@ def windows(canvas: Canvas, length: int, span: int) -> Iterator[Window]:
 def _window(canvas: Canvas, made: int, first: int, limit: int, length: int, span: int) -> Window:
     """The window that goes on from frame `made`; what is before `first`, or from `limit` on, is
     another scene's."""
-    gap = next((at for at in range(made, limit) if canvas.whole(at)), limit) - made
+    reach = min(limit, made + length)
+    gap = next((at for at in range(made, reach) if canvas.whole(at)), reach) - made
     widest = length - 2 * span
     wraps = canvas.loop and made + gap == canvas.frames and made > 0
     if gap <= widest and (wraps or made + gap < limit):
