@@ -294,4 +294,3 @@ def _picture(run: Run, canvas: Canvas, path: Path, option: str) -> Frames:
 
 def _still(canvas: Canvas, at: int, picture: Frames) -> None:
     canvas.known[at] = Known(picture)
-
