@@ -27,7 +27,8 @@ FREE = (
     "name", "data.folder", "tokenizer.share",
     "training.steps", "training.minutes", "training.epochs",
     "training.validations", "training.previews", "training.save_seconds", "training.keep",
-    "training.log_every", "training.tensorboard", "sampling", "evaluation", "prepare",
+    "training.log_every", "training.tensorboard", "training.shard", "training.compile",
+    "training.micro_batch", "sampling", "evaluation", "prepare",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from .core.errors import RecipeError, nearest
 from .data import loader, prepare
 from .evaluation import metrics, suite
 from .kinds import Part, part_of
-from .training import loop
+from .training.config import Config as Training
 
 if TYPE_CHECKING:
     from .run import Run
@@ -76,7 +76,7 @@ class Recipe:
     critic: Part | None
     model: Part
     objective: Part
-    training: loop.Config
+    training: Training
     sampling: config.Section
     evaluation: suite.Config
 
@@ -134,7 +134,7 @@ class Recipe:
             critic=_critic(tree.get("critic")),
             model=part_of("models", "dit", tree.get("model", {}), "model"),
             objective=objective,
-            training=config.parse(loop.Config, tree.get("training", {}), "training"),
+            training=config.parse(Training, tree.get("training", {}), "training"),
             sampling=config.parse(_sampling_of(objective), tree.get("sampling", {}), "sampling"),
             evaluation=config.parse(suite.Config, tree.get("evaluation", {}), "evaluation"),
         )
@@ -254,7 +254,7 @@ class Recipe:
         )  # fmt: skip
         return replace(inner, seed=self.seed, data=self.data, training=training)
 
-    def second_stage(self) -> loop.Config:
+    def second_stage(self) -> Training:
         """How the model itself is trained: with what the tokenizer leaves of the budget."""
         if self.tokenizer is None or not self.tokenizer.recipe:
             return self.training

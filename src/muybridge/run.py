@@ -31,6 +31,7 @@ Judged = Callable[[Mapping[str, Any]], None]
 FORMAT = 1
 CHUNK = 16
 _PREVIEW_STEPS = 12
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Run:
         `judged` is given the figures of held-out clips each time; what it raises ends training.
         """
         torch.set_num_threads(self.recipe.training.threads)
+        if self.recipe.training.precision == "tf32":
+            torch.set_float32_matmul_precision("high")
         dataset = Dataset.open(self.recipe.data.folder)
         check_dataset(dataset, self.recipe)
         from . import starting
@@ -175,8 +178,8 @@ class Run:
 
     def autocast(self) -> torch.autocast:
         """The context in which the network computes, by the recipe's precision."""
-        bf16 = self.recipe.training.precision == "bf16"
-        return torch.autocast(device.pick().type, torch.bfloat16, enabled=bf16)
+        half = _HALVES.get(self.recipe.training.precision)
+        return torch.autocast(device.pick().type, half, enabled=half is not None)
 
     def _request(self, batch: Batch, seed: int, **settings: Any) -> SampleRequest:
         """Clips like those of `batch`: the same times, size and conditions."""

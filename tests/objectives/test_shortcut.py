@@ -143,6 +143,8 @@ def test_after_training_one_step_comes_near_where_many_short_ones_do() -> None:
     made = Shortcut(Config(long=0.5, time_mean=0.0, time_std=1.5, shortest=8), parts)
     two = torch.tensor([-0.8, 0.8])
     optimizer = torch.optim.Adam(made.parameters(), lr=3e-3)
+    # At one rate to the end, what one step makes sways from one of the two to the other.
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, 250)
     for step in range(250):
         seeds = torch.tensor([chance.mix(step, i) for i in range(32)])
         side = two[(chance.uniform(seeds, "side") < 0.5).long()]
@@ -153,6 +155,7 @@ def test_after_training_one_step_comes_near_where_many_short_ones_do() -> None:
         assert isinstance(loss, Loss)
         loss.sums["velocity"].mean().backward()
         optimizer.step()
+        falling.step()
     seeds = torch.tensor([chance.mix(9, i) for i in range(64)])
     request = SampleRequest(torch.zeros(64, 1), (4, 4), seeds, steps=1)
     with torch.no_grad():

@@ -223,6 +223,18 @@ def test_it_stays_so_and_where_one_clip_does_not_fit_it_says_what_to_do() -> Non
     assert "model.recompute" in caught.value.hint
 
 
+def test_where_ranks_must_agree_on_the_number_it_is_told_and_not_changed() -> None:
+    tried = list[int]()
+
+    def compute(size: int) -> int:
+        tried.append(size)
+        raise FULL[0]
+
+    with pytest.raises(RunError) as caught:
+        memory.fitting(memory.Micro(settled=True), 8, compute)
+    assert tried == [8] and "training.micro_batch=4" in caught.value.hint
+
+
 def test_other_errors_are_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         update(Large(1, RuntimeError("shapes do not fit")), batch(BRIGHT, DARK))

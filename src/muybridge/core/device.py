@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts of a machine. Memory and disk are free or total GiB; rates are TFLOP/s, measured."""
+    """Facts of a machine. Memory and disk are free or total GiB; rates are TFLOP/s, measured;
+    that of fp16 on GPUs alone, else 0."""
 
     processor: str
     cores: int
@@ -27,11 +28,13 @@ class Machine:
     gpu_memory_gib: float
     fp32_rate: float
     bf16_rate: float
+    fp16_rate: float
 
     @property
     def precision(self) -> str:
-        """The faster of "bf16" and "fp32" by measurement; bf16 must win clearly."""
-        return "bf16" if self.bf16_rate > 1.3 * self.fp32_rate else "fp32"
+        """The faster of "bf16", "fp16" and "fp32" by measurement; the first that wins clearly."""
+        rates = {"bf16": self.bf16_rate, "fp16": self.fp16_rate}
+        return next((n for n, rate in rates.items() if rate > 1.3 * self.fp32_rate), "fp32")
 
 
 def pick() -> torch.device:
@@ -77,6 +80,7 @@ def examine(folder: Path = Path(".")) -> Machine:
         gpu_memory_gib=gpu.total_memory / 2**30 if gpu else 0.0,
         fp32_rate=_rate(device, torch.float32),
         bf16_rate=_rate(device, torch.bfloat16),
+        fp16_rate=_rate(device, torch.float16) if gpu else 0.0,
     )
 
 

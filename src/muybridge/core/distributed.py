@@ -54,6 +54,11 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def neighbours() -> int:
+    """How many of the processes are on this machine, as torchrun says; all, if it does not."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world()))
+
+
 def wait() -> None:
     """Returns when every rank has come here."""
     if world() > 1:

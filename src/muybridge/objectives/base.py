@@ -126,10 +126,13 @@ class Objective(nn.Module, ABC):
         generator: what is averaged, exported and sampled from, with all that belongs to it.
         progress: share of the budget that the weights have seen, set by whoever loads or trains
             them: what `held_out` and `sample` of a model that grows go by.
+        even: whether any batch goes through the network equally often and is propagated back in one
+            part, without which ranks cannot spread weights: they would wait for each other.
     """
 
     generator: nn.Module
     progress: float = 1.0
+    even: bool = True
 
     def phases(self) -> tuple[Phase, ...]:
         """The groups of parameters; one that holds the generator's unless overridden."""

@@ -114,6 +114,7 @@ class Recurrent(Objective):
     generator: nn.ModuleDict
     mean: Tensor
     std: Tensor
+    even = False
 
     def __init__(self, config: Config, parts: Parts) -> None:
         super().__init__()

@@ -71,6 +71,7 @@ class Shortcut(flow_matching.FlowMatching):
     """See the file's own description."""
 
     config: Config
+    even = False  # clips of long steps go through it two or three times more
 
     def __init__(self, config: Config, parts: Parts) -> None:
         given = parts.sampling

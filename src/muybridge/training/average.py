@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from .sharding import is_spread, kinds, like
+
 
 class Average:
     """Power-function average of a module's parameters (Karras et al. 2024, "Analyzing and Improving
@@ -29,24 +31,40 @@ class Average:
         """Takes in the weights after update number `step`, counted from 1."""
         keep = (1 - 1 / step) ** (self.exponent + 1)
         now = [p.detach() for p in self.module.parameters()]
-        torch._foreach_lerp_(list(self.values.values()), now, 1 - keep)
+        held = list(self.values.values())
+        for places in kinds(now):
+            torch._foreach_lerp_([held[n] for n in places], [now[n] for n in places], 1 - keep)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Within, the module has the averaged weights."""
-        own = {n: p.data for n, p in self.module.named_parameters()}
+        own = {n: _kept(p) for n, p in self.module.named_parameters()}
         for name, parameter in self.module.named_parameters():
-            parameter.data = self.values[name]
+            _put(parameter, self.values[name])
         try:
             yield
         finally:
             for name, parameter in self.module.named_parameters():
-                parameter.data = own[name]
+                _put(parameter, own[name])
 
     def restore(self, values: dict[str, Tensor]) -> None:
         """Takes back saved `values`."""
         for name, value in self.values.items():
-            value.copy_(values[name])
+            value.copy_(like(values[name], value))
+
+
+def _kept(parameter: nn.Parameter) -> Tensor:
+    """Its numbers, which `_put` leaves as they are."""
+    return parameter.data.clone() if is_spread(parameter) else parameter.data
+
+
+@torch.no_grad()
+def _put(parameter: nn.Parameter, value: Tensor) -> None:
+    """Others' numbers instead; in place where they are spread, where FSDP gathers from."""
+    if is_spread(parameter):
+        parameter.copy_(value)
+    else:
+        parameter.data = value
 
 
 def _exponent(width: float) -> float:

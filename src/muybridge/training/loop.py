@@ -9,68 +9,22 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ..core import distributed, progress
 from ..core.clips import Batch
-from ..core.config import Count, Section
 from ..core.device import peak_memory
 from ..core.errors import Interrupted
 from ..objectives.base import Loss, Objective
-from . import budget, checkpoint, health, memory, optimizers
+from . import budget, checkpoint, health, loss_scale, memory, optimizers, sharding
 from .average import Average
 from .checkpoint import Position
+from .config import Config
 from .monitor import Monitor
 from .parts import TrainingParts
-
-
-class Config(Section):
-    """How a model is trained. One of `steps`, `minutes` and `epochs` is the budget."""
-
-    steps: int | None = None
-    """Budget: updates."""
-    minutes: float | None = None
-    """Budget: minutes of this run's own time, all that happens inside the loop counted."""
-    epochs: float | None = None
-    """Budget: passes over the training clips."""
-    batch: int = Field(16, ge=1)
-    """Clips in an update, over all processes."""
-    micro_batch: int | None = None
-    """Clips propagated at once, for large models; null for a process's whole share."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where it was measured to be faster; settled when the run begins."""
-    threads: int = 0
-    """Threads of the CPU; 0 for one a core; settled when the run begins."""
-    optimizer: optimizers.Config = optimizers.Config()
-    """Rates and schedule."""
-    clip: float = 1.0
-    """Largest norm of the gradient; a larger one is scaled down."""
-    average: float = 0.1
-    """Relative width of the averaged weights."""
-    validations: int = 8
-    """Times in the budget that held-out clips are judged."""
-    previews: int = 4
-    """Times in the budget that samples are made to look at."""
-    measures: int = 4
-    """Times in the budget that samples are scored by the measures in `evaluation.during`."""
-    best: str = "loss"
-    """What the best checkpoint is chosen by: the held-out loss, or a distance of those in
-    `evaluation.during`, as "appearance distance"."""
-    patience: Count | None = None
-    """Judgements of held-out clips in turn without a better one, after which training ends; null
-    for never."""
-    save_seconds: float = 60.0
-    """Seconds between checkpoints; one is written at the end in any case."""
-    keep: int = Field(2, ge=1)
-    """Checkpoints kept."""
-    log_every: int = Field(10, ge=1)
-    """Updates between lines of the log."""
-    tensorboard: bool = True
-    """Write TensorBoard events beside `log.jsonl`."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +60,16 @@ def train(
     """
     distributed.check_share(config.batch)
     objective.to(device).train()
+    if config.compile:
+        sharding.compile_layers(objective)
+    sharding.shard(objective, config.shard)
     phases = objective.phases()
     parts = TrainingParts(
         objective,
         Average(objective.generator, config.average),
         {phase.name: optimizers.Optimizer(phase.parameters, config.optimizer) for phase in phases},
+        memory.Micro(settled=config.shard != "none"),
+        loss_scale.LossScale(config.precision == "fp16"),
     )
     begun_at = parts.restore(run)
     step, clock = begun_at.step, budget.Clock(begun_at.seconds)
@@ -132,9 +91,10 @@ def train(
                 stale = due(config.validations) and _stale(config, run, spent)
             done = spent >= 1 or bool(distributed.same(float(stale or stopping())))
             if fresh and (done or seconds - saved >= config.save_seconds):
+                state = parts.state()
                 if distributed.rank() == 0:
                     at = Position(step, clock.seconds(), spent)
-                    checkpoint.save(run, f"step-{step:08d}", at, parts.state())
+                    checkpoint.save(run, f"step-{step:08d}", at, state)
                     checkpoint.rotate(run, config.keep, step)
                 saved = seconds
             if done:
@@ -148,6 +108,8 @@ def train(
                 losses = facts.get("losses", {})
                 facts |= _update(parts, phase.name, batch, spent, config, hooks)
                 facts["losses"] = losses | facts["losses"]
+                if parts.scale.too_high(facts):
+                    continue
                 health.check_finite(facts, step + 1, batch, run)
                 rates = optimizers.schedule(spent, config.optimizer)
                 parts.optimizers[phase.name].step(rates)
@@ -180,8 +142,10 @@ def _look(
     at: Position,
 ) -> None:
     """Judges held-out clips, shows samples and scores them, where it is time: averaged weights."""
+    if not any(due(times) for times in (config.validations, config.previews, config.measures)):
+        return
     parts.objective.eval().progress = at.progress
-    with parts.average.applied():
+    with parts.average.applied(), sharding.gathered(parts.objective):
         figures: dict[str, Any] = {}
         if monitor and due(config.validations):
             figures = hooks.validate() | {"progress": at.progress}
@@ -191,8 +155,11 @@ def _look(
         if at.step and due(config.measures) and (scores := hooks.measure()) and monitor:
             monitor.write("scores", at.step, seconds=at.seconds, **scores)
             figures |= scores
-        if at.step and figures.get(config.best, math.inf) < checkpoint.best(run).value:
-            checkpoint.save_best(run, at, figures[config.best], parts.average.values)
+        better = at.step and figures.get(config.best, math.inf) < checkpoint.best(run).value
+        if distributed.same(float(better)):
+            average = sharding.wholes(parts.average.values)
+            if monitor:
+                checkpoint.save_best(run, at, figures[config.best], average)
     parts.objective.train()
 
 
@@ -217,18 +184,21 @@ def _update(
             for part in [given] if isinstance(given, Loss) else given:
                 means = {n: s.sum() / weights[n].clamp(min=1e-8) for n, s in part.sums.items()}
                 shares |= {name: part.shares.get(name, 1.0) for name in means}
-                torch.stack([shares[n] * mean for n, mean in means.items()]).sum().backward()  # type: ignore[no-untyped-call]
+                total = torch.stack([shares[n] * mean for n, mean in means.items()]).sum()
+                total = sharding.reached(objective, total)
+                parts.scale.up(total).backward()  # type: ignore[no-untyped-call]
                 for name, mean in means.items():
                     terms[name] += mean.detach()
         return terms, shares
 
     terms, shares = memory.fitting(parts.micro, config.micro_batch or len(batch), gradients)
     distributed.add_up([*terms.values(), *optimizer.gradients()])
-    norm = torch.nn.utils.clip_grad_norm_(list(optimizer.parameters.values()), config.clip)
+    parts.scale.down(optimizer.parameters.values())
+    norm = sharding.clip(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}
-    total = sum(shares[name] * value for name, value in losses.items())
+    loss = sum(shares[name] * value for name, value in losses.items())
     told = {n if phase == "generator" else f"{phase} {n}": v for n, v in losses.items()}
-    return {"loss": total, "losses": told, "gradient_norm": float(norm)}
+    return {"loss": loss, "losses": told, "gradient_norm": norm}
 
 
 def _stale(config: Config, run: Path, spent: float) -> bool:

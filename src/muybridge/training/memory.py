@@ -17,9 +17,14 @@ T = TypeVar("T")
 
 @dataclass
 class Micro:
-    """How many clips are propagated at once, at most; None for all that there are."""
+    """How many clips are propagated at once, at most; None for all that there are.
+
+    Attributes:
+        settled: it cannot become fewer, since all ranks must go through layers equally often.
+    """
 
     most: int | None = None
+    settled: bool = False
 
 
 def fitting(micro: Micro, clips: int, compute: Callable[[int], T]) -> T:
@@ -43,6 +48,11 @@ def fitting(micro: Micro, clips: int, compute: Callable[[int], T]) -> T:
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
+            if micro.settled:
+                raise RunError(
+                    f"memory does not suffice for {size} clips at once on a process",
+                    f"--set training.micro_batch={max(1, size // 2)}",
+                ) from error
             if size == 1:
                 raise RunError(
                     "memory does not suffice for one clip",

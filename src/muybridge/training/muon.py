@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .sharding import is_spread, like
+
 # Coefficients of x -> a x + b x^3 + c x^5, step by step: the fastest way of odd polynomials to
 # bring all singular values from [0.001, 1] near 1 (Amsel et al. 2025, "The Polar Express",
 # algorithm 1, computed for five steps with room for the rounding of bf16).
@@ -47,17 +49,18 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Takes a step with the gradients there are."""
         for group in self.param_groups:
-            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            alike: dict[tuple[torch.Size, bool], list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    alike.setdefault(parameter.shape, []).append(parameter)
-            for shape, parameters in alike.items():
+                    kind = (parameter.shape, is_spread(parameter))
+                    alike.setdefault(kind, []).append(parameter)
+            for (shape, _), parameters in alike.items():
                 directions = self._directions(parameters, group["momentum"])
                 update = orthogonal(directions.flatten(2)).view_as(directions)
                 rate = group["lr"] * max(1.0, shape[0] / shape[1:].numel()) ** 0.5
                 for parameter, change in zip(parameters, update.float(), strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(change, alpha=-rate)
+                    parameter.add_(like(change, parameter), alpha=-rate)
 
     def _directions(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -66,7 +69,9 @@ class Muon(torch.optim.Optimizer):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         means = [self.state[p]["momentum_buffer"] for p in parameters]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        return torch.stack(torch._foreach_lerp(gradients, means, momentum))
+        ahead = torch._foreach_lerp(gradients, means, momentum)
+        # Where they are spread over ranks, each rank has all of them here, and keeps its part.
+        return torch.stack([d.full_tensor() if is_spread(d) else d for d in ahead])
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

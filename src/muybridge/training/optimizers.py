@@ -11,9 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..core.config import NotNegative, Positive, Section, Share
+from . import sharding
 from .muon import Muon
-
-# A share of what went before, or of the budget: below 1.
 
 
 class Config(Section):
@@ -66,19 +65,17 @@ class Optimizer:
         self.config, self.parameters = config, dict(parameters)
         hidden = [n for n, p in self.parameters.items() if config.kind == "muon" and _hidden(n, p)]
         rest = [n for n in self.parameters if n not in set(hidden)]
-        decayed = [n for n in rest if self.parameters[n].ndim > 1]
-        plain = [n for n in rest if self.parameters[n].ndim <= 1]
+        groups: list[dict[str, Any]] = []
+        for names, decay in (
+            ([n for n in rest if self.parameters[n].ndim > 1], config.weight_decay),
+            ([n for n in rest if self.parameters[n].ndim <= 1], 0.0),
+        ):
+            for places in sharding.kinds(self.parameters[n] for n in names):
+                own = [self.parameters[names[place]] for place in places]
+                groups.append({"params": own, "weight_decay": decay})
         self._parts: list[tuple[torch.optim.Optimizer, list[str], float]] = []
         if rest:
-            groups = [
-                {
-                    "params": [self.parameters[n] for n in decayed],
-                    "weight_decay": config.weight_decay,
-                },
-                {"params": [self.parameters[n] for n in plain], "weight_decay": 0.0},
-            ]
-            usual = _usual([group for group in groups if group["params"]], config)
-            self._parts.append((usual, decayed + plain, config.learning_rate))
+            self._parts.append((_usual(groups, config), rest, config.learning_rate))
         if hidden:
             muon = Muon(
                 [self.parameters[n] for n in hidden],
@@ -89,12 +86,12 @@ class Optimizer:
             self._parts.append((muon, hidden, config.muon_rate))
 
     def gradients(self) -> list[Tensor]:
-        """The gradients; zeros where no clip of this process went through a part, since one of
-        another process may have."""
+        """Those whose sum over processes is not made yet; zeros where no clip of this process went
+        through a part, since one of another process may have."""
         for parameter in self.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        return [p.grad for p in self.parameters.values() if p.grad is not None]
+        return sharding.own(p.grad for p in self.parameters.values() if p.grad is not None)
 
     def step(self, factor: float) -> None:
         """Updates with the gradients there are, the rates multiplied by `factor`."""
@@ -120,14 +117,14 @@ class Optimizer:
                 prefix = f"{name}/"
                 # Copied into memory of torch's own alignment: products over tensors that lie as
                 # they did in a file can round otherwise, and the run would not be the same.
-                where = self.parameters[name].device
+                parameter = self.parameters[name]
                 found = {
-                    k[len(prefix) :]: v.to(where, copy=True)
+                    k[len(prefix) :]: sharding.like(v.to(parameter.device, copy=True), parameter)
                     for k, v in state.items()
                     if k.startswith(prefix)
                 }
                 if found:
-                    optimizer.state[self.parameters[name]] = found
+                    optimizer.state[parameter] = found
 
 
 def _usual(groups: list[dict[str, Any]], config: Config) -> torch.optim.Optimizer:

@@ -1,0 +1,230 @@
+"""Several processes that train as one: what they share and what they spread comes out the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import muybridge as mb
+from muybridge import stages
+from muybridge.assembly import assemble
+from muybridge.core import chance, distributed
+from muybridge.core.clips import Batch
+from muybridge.core.errors import RunError
+from muybridge.recipe import shipped
+from muybridge.training import checkpoint, loop, sharding
+
+STEPS = 20
+SMALL = (
+    "data.size=[32,32]", "data.frames=8", "data.fps=8", "training.batch=4",
+    "training.minutes=null", f"training.steps={STEPS}", "training.validations=1",
+    "training.previews=0", "training.threads=1",
+    "training.tensorboard=false", "training.save_seconds=1e9", "evaluation.held_out=2",
+    "training.measures=0", "training.precision=fp32", "model.size=nano",
+    # Muon rounds to bf16, and what differs by 1e-16 may then differ by 1e-3.
+    "training.optimizer.kind=adamw", "training.optimizer.learning_rate=1e-3",
+)  # fmt: skip
+OWN = {"simvp": ("model.frames=4",), "flow-any": ("data.tasks.given=6",)}
+TOKENIZERS = {"vae": ("model.prior=null", "model.text=null"), "fsq": ()}
+FAMILIES = [n for n in shipped() if n not in ("flow-base", "flow-small", "flow-latent", "fsq")]
+SPREAD = ("flow-nano", "flow-any", "simvp", "transformer-ar", "transformer-masked")
+
+
+class Masked:
+    """Batches in float64 in which some frames do not count."""
+
+    def __init__(self, run: mb.Run, cut: int) -> None:
+        self.cut = cut
+        self.loader = run.loader(mb.Dataset.open(run.recipe.data.folder), "train")
+        self.size = run.recipe.training.batch
+
+    def __call__(self, step: int) -> Generator[Batch]:
+        for place in range(step, STEPS + 1):
+            if place == self.cut:
+                raise InterruptedError
+            batch = self.loader.batch(place, self.size, distributed.rank(), distributed.world())
+            weight = (batch.seeds[:, None] % torch.arange(2, 2 + batch.clips.shape[1]) > 0).double()
+            doubled = {
+                name: value.double()
+                for name, value in vars(batch).items()
+                if isinstance(value, Tensor) and value.is_floating_point()
+            }
+            yield replace(batch, **(doubled | {"frame_weight": weight}))
+
+
+def recipe(name: str, data: Path) -> mb.Recipe:
+    """`data` holds a dataset, and tokenizers that were trained on it."""
+    wanted = mb.Recipe.load(name, (*SMALL, *OWN.get(name, ()))).with_(data=data / "dataset")
+    if wanted.tokenizer is None:
+        return wanted
+    return wanted.with_(f"tokenizer={{run: {data / wanted.tokenizer.recipe}}}")
+
+
+@contextlib.contextmanager
+def in_float64() -> Iterator[None]:
+    """Within, what is asked to be in float32 is in float64."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Tensor, "float", Tensor.double)
+    for name in ("normal", "uniform", "even"):
+        plain = getattr(chance, name)
+        patch.setattr(chance, name, lambda *a, plain=plain: plain(*a).double())
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        patch.undo()
+
+
+def train(name: str, data: Path, out: Path, shard: str = "none", cut: int = STEPS + 1) -> None:
+    """From the run's fresh weights, or from where it stands; broken off before step `cut`."""
+    run = assemble(recipe(name, data), out)
+    stages.first(run, mb.Dataset.open(data / "dataset"))
+    with in_float64():
+        objective = run.objective().double()
+        config = run.recipe.second_stage().with_values(shard=shard)
+        if cut < STEPS:
+            config = config.with_values(save_seconds=0)
+        hooks = loop.Hooks(
+            Masked(run, cut),
+            1,
+            lambda: {"loss": 1.0},
+            lambda step: {},
+            contextlib.nullcontext,
+            dict,
+        )
+        with contextlib.suppress(InterruptedError):
+            loop.train(objective, config, out, torch.device("cpu"), hooks)
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    folder = checkpoint.find(run, "last")
+    parts = ("model", "average", "optimizer")
+    return {
+        f"{part}/{name}": value
+        for part in parts
+        for name, value in load_file(folder / f"{part}.safetensors").items()
+    }
+
+
+def together(code: str, environment: Mapping[str, str], count: int = 2, **more: str) -> list[str]:
+    """Runs code in several processes that know each other; gives what each printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    start = f"""if True:
+        import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_ranks import *
+        torch.set_num_threads(1); distributed.start()
+    """
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)} | more
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(code)], text=True,
+            env={**os.environ, **environment, **world, "RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for rank in range(count)
+    ]  # fmt: skip
+    told = [rank.communicate(timeout=600)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * count, told
+    return told
+
+
+def unlike(first: Path, second: Path, by: float) -> list[str]:
+    one, two = weights(first), weights(second)
+    assert one.keys() == two.keys()
+    return [n for n in one if not torch.allclose(one[n].double(), two[n].double(), rtol=0, atol=by)]
+
+
+@pytest.fixture(scope="module")
+def data(small_stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "dataset").symlink_to(small_stage)
+    for name, more in TOKENIZERS.items():
+        few = ("training.steps=2", "training.optimizer.kind=muon", *more)
+        mb.Recipe.load(name, (*SMALL, *few)).with_(data=small_stage).train(folder / name)
+    return folder
+
+
+@pytest.mark.slow
+def test_shared_and_spread_over_two_ranks_equal_one(
+    data: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    ways = {name: ("none", "full") if name in SPREAD else ("none",) for name in FAMILIES}
+    together(
+        f"""
+        for name, ways in {ways!r}.items():
+            for how in ways:
+                train(name, Path({str(data)!r}), Path({str(tmp_path)!r}) / f"{{name}}-{{how}}", how)
+        """,
+        environment,
+    )
+    for name in FAMILIES:
+        train(name, data, tmp_path / name)
+    wrong = [
+        (name, how, found[:3])
+        for name, hows in ways.items()
+        for how in hows
+        if (found := unlike(tmp_path / name, tmp_path / f"{name}-{how}", 1e-8))
+    ]
+    assert not wrong
+
+
+def test_what_is_spread_is_a_part_of_it_and_ends_in_a_checkpoint_for_any_number_of_ranks(
+    data: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    told = together(
+        f"""
+        data, out = Path({str(data)!r}), Path({str(tmp_path)!r})
+        train("flow-nano", data, out / "two", "full", 4)
+        run = assemble(recipe("flow-nano", data), out / "two")
+        objective = run.objective()
+        whole = sum(p.numel() for p in objective.parameters())
+        sharding.shard(objective, "full")
+        own = sum(p.to_local().numel() for p in objective.parameters() if p.ndim)
+        print("share", own / whole)
+        """,
+        environment,
+    )
+    shares = [
+        float(line.split()[1]) for text in told for line in text.splitlines() if "share" in line
+    ]
+    assert shares == pytest.approx([0.5, 0.5], abs=0.02)
+    train("flow-nano", data, tmp_path / "two")  # on one, which goes on
+    train("flow-nano", data, tmp_path / "one")
+    assert not unlike(tmp_path / "one", tmp_path / "two", 1e-8)
+
+
+def test_machines_that_hold_all_each_equal_one_process(
+    data: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    together(
+        f"train('flow-nano', Path({str(data)!r}), Path({str(tmp_path)!r}) / 'four', 'hybrid', 5)",
+        environment, count=4, LOCAL_WORLD_SIZE="2",
+    )  # fmt: skip
+    train("flow-nano", data, tmp_path / "one", cut=5)
+    assert not unlike(tmp_path / "one", tmp_path / "four", 1e-8)
+
+
+@pytest.mark.parametrize("name", sorted({*FAMILIES} - {*SPREAD}))
+def test_what_cannot_be_spread_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
+) -> None:
+    run = assemble(recipe(name, data), tmp_path)
+    stages.first(run, mb.Dataset.open(data / "dataset"))
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    with pytest.raises(RunError, match=r"training\.shard = full"):
+        sharding.shard(run.objective(), "full")
