@@ -54,7 +54,8 @@ def words(bench: Bench) -> Iterator[Row]:
             for kind, features in (
                 ("appearance", distances.appearance), ("motion", distances.motion)
             ):  # fmt: skip
-                row[kind] = float(distances.distance(features(made), features(bench.clips)))
+                far = distances.distance(features(made), features(bench.clips))
+                row[f"{kind} distance"] = float(far)
             yield row
 
 
@@ -143,7 +144,10 @@ def lasting(bench: Bench) -> Iterator[Row]:
     for begin in range(0, made.shape[1] - window + 1, 2 * window):
         part = made[:, begin : begin + window]
         row: Row = {"task": "16 s", "from s": begin / second}
-        row |= {k: float(distances.distance(f(part), real[k])) for k, f in FEATURES.items()}
+        row |= {
+            f"{k} distance": float(distances.distance(f(part), real[k]))
+            for k, f in FEATURES.items()
+        }
         moved = float(np.nanmean(temporal.motion_amount(part, fps)))
         yield row | {
             "motion over real": moved / amount,

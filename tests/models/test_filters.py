@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from muybridge.models.dit import Config, DiT
-from muybridge.models.filters import Filters, carried
+from muybridge.models.filters import Copies, Filters, carried
+
+
+def filtered(filters: Filters, tokens: Tensor, grid: tuple[int, int, int], video: Tensor) -> Tensor:
+    """A video by itself, nothing being drawn."""
+    there = torch.cat([video, torch.ones_like(video[:, :, :1])], 2)
+    return filters(torch.zeros_like(video), tokens, grid, there)
 
 
 def test_weights_that_are_alike_everywhere_are_a_convolution() -> None:
@@ -15,11 +23,11 @@ def test_weights_that_are_alike_everywhere_are_a_convolution() -> None:
     filters, video = Filters(8), torch.randn(2, 5, 3, 8, 12)
     with torch.no_grad():
         filters.weigh.weight.zero_()
-        filters.weigh.bias.copy_(torch.randn(11))
-        made = filters(torch.randn(2, 24, 8), (2, 3, 4), video)
+        filters.weigh.bias.copy_(torch.randn(12))
+        made = filtered(filters, torch.randn(2, 24, 8), (2, 3, 4), video)
         kernel = np.zeros((3, 3, 3))
         kernel[1] = filters.weigh.bias[:9].view(3, 3).numpy()
-        kernel[0, 1, 1], kernel[2, 1, 1] = filters.weigh.bias[9:].tolist()
+        kernel[0, 1, 1], kernel[2, 1, 1] = filters.weigh.bias[9:11].tolist()
     for clip, found in zip(video, made, strict=True):
         for channel in range(3):
             expected = ndimage.correlate(clip[:, channel].numpy(), kernel, mode="nearest")
@@ -33,9 +41,28 @@ def test_weights_change_smoothly_from_token_to_token() -> None:
         filters.weigh.weight[4] = 1
         filters.weigh.bias.zero_()
         tokens = torch.tensor([0.0, 1.0, 0.0, 1.0]).view(1, 4, 1)
-        made = filters(tokens, (1, 2, 2), video)[0, 0, 0]
+        made = filtered(filters, tokens, (1, 2, 2), video)[0, 0, 0]
     assert float(made[0, 0]) == 0 and float(made[0, -1]) == 1
     assert float(made.diff(dim=1).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_tokens_say_how_much_of_what_is_drawn_is_seen_beside_what_is_given(share: float) -> None:
+    torch.manual_seed(0)
+    made, tokens = torch.randn(2, 4, 3, 8, 8), torch.randn(2, 8, 6)
+    there = torch.ones(2, 4, 1, 8, 8)
+    filters = Filters(6)
+    filters.begin()
+    copies = Copies(6, (2, 4, 4), lapped=True)
+    copies.begin()
+    with torch.no_grad():
+        filters.weigh.bias[-1] = share
+        copies.shares.bias.view(2, 3, -1)[:, 2] = share
+        other = torch.randn(2, 4, 3, 8, 8)
+        shown = filters(made, tokens, (2, 2, 2), torch.cat([other, there], 2))
+        torch.testing.assert_close(shown, other + share * made)
+        shown = copies(made, tokens, (2, 2, 2), other, there)
+        torch.testing.assert_close(shown, other + share * made, atol=1e-5, rtol=1e-5)
 
 
 def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:
@@ -85,7 +112,7 @@ def test_a_background_is_copied_where_tokens_say_so_and_elsewhere_left_alone() -
     torch.testing.assert_close(made[0, 0], clips[0, 1])
     torch.testing.assert_close(made[0, 2], (clips[0, 1] + clips[0, 3]) / 2)
     with torch.no_grad():
-        network.copies.bias.view(2, 2, 4, 4)[:, 0] = 1.0
-        network.copies.bias.view(2, 2, 4, 4)[:, 1] = 0.0
+        network.copies.shares.bias.view(2, 3, 16)[:, 0] = 1.0
+        network.copies.shares.bias.view(2, 3, 16)[:, 1] = 0.0
         made = network(clips, level, times, beside=mask)
     torch.testing.assert_close(made[0, 1:3], clips[0, 1].expand(2, -1, -1, -1))

@@ -19,7 +19,7 @@ from ..core.clips import GUIDES
 from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
-from .filters import Filters, carried
+from .filters import Copies, Filters
 from .patches import from_patches, to_patches, waves
 
 Guide = Literal["known", "sketch", "video"]
@@ -91,8 +91,8 @@ class DiT(nn.Module):
         beside = channels * math.prod(config.patch)
         self.beside = nn.Linear(beside, width, bias=False) if channels else None
         self.filters = Filters(width) if "video" in config.guides else None
-        copies = 2 * math.prod(config.patch)
-        self.copies = nn.Linear(width, copies) if "known" in config.guides else None
+        known = "known" in config.guides
+        self.copies = Copies(width, config.patch, config.lapped) if known else None
         self.place = nn.Linear(_PLACES, width, bias=False)
         self.level = nn.Sequential(nn.Linear(_LEVELS, width), nn.SiLU(), nn.Linear(width, width))
         self.ahead = nn.Linear(_LEVELS, width, bias=False) if config.jumps else None
@@ -133,7 +133,6 @@ class DiT(nn.Module):
                     "time.weight",
                     "ahead.weight",
                     "beside.weight",
-                    "copies.weight",
                 )
             ):
                 nn.init.zeros_(parameter)
@@ -141,7 +140,7 @@ class DiT(nn.Module):
         if self.filters is not None:
             self.filters.begin()
         if self.copies is not None:
-            nn.init.constant_(self.copies.bias, 0.5)
+            self.copies.begin()
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
         """Tokens along time, height and width of clips (..., time, channel, height, width)."""
@@ -212,37 +211,11 @@ class DiT(nn.Module):
         made = from_patches(
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
         )
-        if beside is None:
-            return made
-        return self._with_known(self._with_video(made, x, grid, beside), x, grid, clips, beside)
-
-    def _with_video(
-        self, made: Tensor, x: Tensor, grid: tuple[int, int, int], beside: Tensor
-    ) -> Tensor:
-        """Adds what filters make of a video beside a clip, to those clips that have one."""
-        if self.filters is None:
-            return made
-        video = self._of(beside, "video")
-        rows = video[:, :, -1].flatten(1).any(1).nonzero()[:, 0]
-        if not len(rows):
-            return made
-        filtered = self.filters(x[rows], grid, video[rows, :, :-1])
-        return made.float().index_add(0, rows, filtered)
-
-    def _with_known(
-        self, made: Tensor, x: Tensor, grid: tuple[int, int, int], clips: Tensor, beside: Tensor
-    ) -> Tensor:
-        """Adds known pixels of earlier and later frames, as much of each as tokens say."""
-        if self.copies is None:
-            return made
-        mask = self._of(beside, "known")
-        rows = mask.flatten(1).any(1).nonzero()[:, 0]
-        if not len(rows):
-            return made
-        shares = from_patches(self.copies(x[rows]), grid, self.config.patch, 2, self.config.lapped)
-        before, after = carried(clips[rows], mask[rows])
-        copied = shares[:, :, :1] * before + shares[:, :, 1:] * after
-        return made.float().index_add(0, rows, copied.float())
+        if beside is not None and self.filters is not None:
+            made = self.filters(made, x, grid, self._of(beside, "video"))
+        if beside is not None and self.copies is not None:
+            made = self.copies(made, x, grid, clips, self._of(beside, "known"))
+        return made
 
     def _of(self, beside: Tensor, guide: str) -> Tensor:
         """The channels of one guide."""

@@ -3,18 +3,25 @@
 A token holds fewer numbers than its patch has pixels. What is fine in a video that is to be
 sharpened, cleaned or coloured would be lost in it; so the network says, for each token, how the
 pixels around each pixel are to be weighed (Bako et al. 2017, "Kernel-Predicting Convolutional
-Networks for Denoising"), and adds the rest itself. Likewise it says how much of each known pixel
-is to be seen in the frames before and after it: a background that stands still is copied.
+Networks for Denoising"), and how much of what it draws itself is added. Likewise it says how much
+of each known pixel is to be seen in the frames before and after it: a background that stands still
+is copied.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .patches import from_patches
+
+# The share of what is drawn beside what is given, at first: little, or its errors would show where
+# nothing is to be drawn; more than none, or nothing could be learned.
+_OWN = 0.25
 # Of a pixel itself and its eight neighbours, then of the same place a frame before and after.
 _SHIFTS = [(1, *shift) for shift in product(range(3), repeat=2)] + [(0, 1, 1), (2, 1, 1)]
 
@@ -51,7 +58,7 @@ class Filters(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weigh = nn.Linear(width, len(_SHIFTS))
+        self.weigh = nn.Linear(width, len(_SHIFTS) + 1)
 
     def begin(self) -> None:
         """Leaves a video as it is, whatever tokens say."""
@@ -59,25 +66,74 @@ class Filters(nn.Module):
         nn.init.zeros_(self.weigh.bias)
         with torch.no_grad():
             self.weigh.bias[_SHIFTS.index((1, 1, 1))] = 1.0
+            self.weigh.bias[-1] = _OWN
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int, int], video: Tensor) -> Tensor:
-        """Filters.
+    def forward(
+        self, made: Tensor, tokens: Tensor, grid: tuple[int, int, int], video: Tensor
+    ) -> Tensor:
+        """Adds a video, filtered, to a share of what is drawn, in clips that have one.
 
         Args:
+            made: what is drawn, (batch, time, channels, height, width).
             tokens: (batch, t * h * w, width).
             grid: t, h and w.
-            video: (batch, time, channels, height, width).
-
-        Returns:
-            As `video`.
+            video: (batch, time, channels + 1, height, width): the last is 1 where there is one.
         """
-        weights = self.weigh(tokens).float().view(len(tokens), *grid, -1).permute(0, 4, 1, 2, 3)
-        time, _, *size = video.shape[1:]
-        weights = F.interpolate(weights, (time, *size), mode="trilinear")
-        clip = video.transpose(1, 2)
+        rows = video[:, :, -1].flatten(1).any(1).nonzero()[:, 0]
+        if not len(rows):
+            return made
+        clip = video[rows, :, :-1].transpose(1, 2)
+        time, *size = clip.shape[2:]
+        weights = self.weigh(tokens[rows]).float().view(len(rows), *grid, -1)
+        weights = F.interpolate(weights.permute(0, 4, 1, 2, 3), (time, *size), mode="trilinear")
         wide = F.pad(clip, (1,) * 6, mode="replicate")
-        made = torch.zeros_like(clip)
+        filtered = made[rows].float().transpose(1, 2) * weights[:, -1:]
         for place, (a, b, c) in enumerate(_SHIFTS):
             near = wide[:, :, a : a + time, b : b + size[0], c : c + size[1]]
-            made = torch.addcmul(made, weights[:, place : place + 1], near)
-        return made.transpose(1, 2)
+            filtered = torch.addcmul(filtered, weights[:, place : place + 1], near)
+        return made.float().index_copy(0, rows, filtered.transpose(1, 2))
+
+
+class Copies(nn.Module):
+    """Copies known pixels to the frames around them, as much of each as tokens say, pixel by pixel;
+    at first, the mean of the last known and the next."""
+
+    def __init__(self, width: int, patch: tuple[int, int, int], lapped: bool) -> None:
+        super().__init__()
+        self.patch, self.lapped = patch, lapped
+        self.shares = nn.Linear(width, 3 * math.prod(patch))
+
+    def begin(self) -> None:
+        """Shows the mean, whatever tokens say."""
+        nn.init.zeros_(self.shares.weight)
+        own = torch.tensor([0.5, 0.5, _OWN]).view(3, 1)
+        with torch.no_grad():
+            # A patch is read as `patches.to_patches` lays it out: frames, then colours.
+            bias = self.shares.bias.view(self.patch[0], 3, -1)
+            bias.copy_(own.expand_as(bias))
+
+    def forward(
+        self,
+        made: Tensor,
+        tokens: Tensor,
+        grid: tuple[int, int, int],
+        clips: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        """Adds known pixels to a share of what is drawn, in clips that have some.
+
+        Args:
+            made: what is drawn, (batch, time, channels, height, width).
+            tokens: (batch, t * h * w, width).
+            grid: t, h and w.
+            clips: as `made`, right where `mask` is 1.
+            mask: (batch, time, 1, height, width), 1 and 0.
+        """
+        rows = mask.flatten(1).any(1).nonzero()[:, 0]
+        if not len(rows):
+            return made
+        shares = from_patches(self.shares(tokens[rows]), grid, self.patch, 3, self.lapped).float()
+        before, after = carried(clips[rows], mask[rows])
+        copied = shares[:, :, :1] * before + shares[:, :, 1:2] * after
+        copied = copied + shares[:, :, 2:] * made[rows].float()
+        return made.float().index_copy(0, rows, copied.float())
