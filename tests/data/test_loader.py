@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
@@ -19,6 +20,7 @@ from muybridge.core.clips import Batch
 from muybridge.core.config import parse
 from muybridge.core.errors import DataError, RecipeError
 from muybridge.core.video import Frames
+from muybridge.data import loader as loading
 from muybridge.data.loader import Config, Loader
 from muybridge.data.store import Clip, Dataset
 
@@ -628,3 +630,27 @@ def test_fixed_clips_are_never_varied() -> None:
 
 def test_objects_are_told_only_where_the_data_names_some() -> None:
     assert loader(FULL).batch(0, 2).objects is None
+
+
+def test_a_disk_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = loader(stored([40, 40]))
+    answers, slow = threading.Event(), made.batch(0, 2).names[1].partition("@")[0]
+    frames = Memory.frames
+
+    def hanging(self: Memory, clip: Clip, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Frames:
+        if clip.name == slow:
+            assert answers.wait(30)
+        return frames(self, clip, indices)
+
+    monkeypatch.setattr(Memory, "frames", hanging)
+    monkeypatch.setattr(loading, "_LONG", 0.05)
+    monkeypatch.setattr(loading, "say", lambda text: (print(text), answers.set()))
+    batches = made.iterate(0, 2)
+    first = next(batches)
+    batches.close()
+    monkeypatch.undo()
+    said = capsys.readouterr().out
+    assert f"train/{slow}" in said and said.startswith("waiting for 0 s")
+    assert same(first, made.batch(0, 2))

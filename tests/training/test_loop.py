@@ -278,6 +278,10 @@ def test_not_a_number_stops_before_the_weights_change_and_names_the_clips(tmp_pa
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
     report = json.loads((tmp_path / "nonfinite-00000007.json").read_text())
     assert len(report["clips"]) == 8
+    kept = load_file(tmp_path / "nonfinite-00000007.safetensors")
+    batch = batch_at(6)
+    assert kept.keys() == {"clips", "times", "frame_weight", "seeds"}
+    assert torch.equal(kept["clips"], batch.clips) and torch.equal(kept["seeds"], batch.seeds)
     assert all(math.isfinite(p.sum()) for p in toy.parameters())
 
 

@@ -74,6 +74,11 @@ class Batch:
         }
         return dataclasses.replace(self, guides=moved_to(self.guides, device), **moved)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Those there are, by name; guides as "guides/name"."""
+        guides = {f"guides/{name}": one for name, one in (self.guides or {}).items()}
+        return {name: v for name, v in self._all() if isinstance(v, Tensor)} | guides
+
     def _all(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
 

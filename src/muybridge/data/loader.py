@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -16,6 +16,7 @@ from ..core import chance
 from ..core.clips import Batch, to_float
 from ..core.config import Count, NotNegative, Positive, Section
 from ..core.errors import DataError, RecipeError
+from ..core.progress import say
 from .augment import AS_IT_IS, Draw, Said, apply, draw, fitted
 from .augment import Config as Augment
 from .guides import Room
@@ -24,6 +25,8 @@ from .tasks import Config as Tasks
 from .tasks import mask
 
 Places = npt.NDArray[np.int64]
+_LONG = 60.0
+"""Seconds after which it is said what a batch waits for."""
 
 
 class Config(Section):
@@ -96,6 +99,7 @@ class Loader:
     config: Config
     seed: int = 0
     _known: dict[str, Places] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _reading: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.config.fps > self.dataset.fps:
@@ -177,10 +181,21 @@ class Loader:
                     while len(ahead) < 3:
                         ahead.append(pool.submit(self.batch, step, size, rank, world))
                         step += 1
-                    yield ahead.pop(0).result()
+                    yield self._waited(ahead.pop(0))
             finally:
                 for future in ahead:
                     future.cancel()
+
+    def _waited(self, future: Future[Batch]) -> Batch:
+        """What is made ahead; where that takes long, it is said now and then what it waits for."""
+        waited = 0.0
+        while not wait([future], _LONG).done:
+            waited += _LONG
+            say(
+                f"waiting for {waited:.0f} s now for {self._reading.get('file', 'clips')} to be "
+                "read: is the disk still there that holds the dataset?"
+            )
+        return future.result()
 
     def fixed(self, count: int, begin: int = 0, end: int | None = None) -> Batch:
         """The same `count` clips every time, spread evenly over the split and each clip's length.
@@ -305,6 +320,7 @@ class Loader:
         room = Room(self.config.tasks, (len(cuts), frames, clips[0].height, clips[0].width))
         for row, cut in enumerate(cuts):
             # Clip by clip, while its bytes are in the processor's cache.
+            self._reading["file"] = str(self.dataset.folder / cut.clip.file)
             shown = apply(self.dataset.frames(cut.clip, cut.places), cut.draw)
             to_float(shown, pixels[row])
             room.draw(row, shown, cut.seed)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import files
+from safetensors.torch import save_file
+
+from ..core import distributed, files
 from ..core.clips import Batch
 from ..core.errors import RunError
 
@@ -29,13 +31,17 @@ def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -
     if not bad:
         return
     report = {"format": 1, "step": step, "values": {k: repr(v) for k, v in values.items()}}
-    report |= {"clips": list(batch.names), "seeds": batch.seeds.tolist()}
-    path = folder / f"nonfinite-{step:08d}.json"
+    report |= {"clips": list(batch.names), "seeds": batch.seeds.tolist(), "text": batch.text}
+    of = f"-rank-{distributed.rank()}" if distributed.world() > 1 else ""
+    path = folder / f"nonfinite-{step:08d}{of}.json"
     files.write_json(path, report)
+    tensors = {n: v.detach().cpu().contiguous() for n, v in batch.tensors().items()}
+    with files.atomic(path.with_suffix(".safetensors")) as place:
+        save_file(tensors, place)
     shown = ", ".join(batch.names[:4]) + (" ..." if len(batch.names) > 4 else "")
     raise RunError(
         f"step {step}: {', '.join(f'{name} is {value}' for name, value in bad.items())}; the "
-        f"batch was {shown} (all of it in {path})",
+        f"batch was {shown} (all of it in {path.with_suffix('')}.json and .safetensors)",
         "the weights of the last checkpoint are untouched; lower training.optimizer.learning_rate "
         "and muon_rate, or set training.precision=fp32, and train into a new --out",
     )
