@@ -144,7 +144,7 @@ def ours(
     dataset: mb.Dataset, minutes: float, seed: int, out: Path, changes: tuple[str, ...]
 ) -> tuple[int, mb.Run]:
     """Trains the recipe with these changes; gives its steps, and the run."""
-    usual = ("training.validations=2", "training.previews=0", "training.tensorboard=false")
+    usual = ("training.validations=2", "training.previews=0", "training.loggers=[]")
     recipe = mb.Recipe.load("flow-small", (*usual, *changes))
     run = assemble(recipe.with_(f"seed={seed}", data=dataset.folder, minutes=minutes), out)
     return run.train().step, run

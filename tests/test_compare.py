@@ -16,7 +16,7 @@ SMALL = """
 data: {frames: 8, fps: 8, size: [32, 32]}
 model: {kind: dit, width: 32, depth: 1, heads: 2, text: {width: 16}}
 training: {minutes: 1, batch: 4, validations: 0, previews: 0, precision: fp32, threads: 1,
-           tensorboard: false, optimizer: {kind: KIND, learning_rate: RATE}}
+           loggers: [], optimizer: {kind: KIND, learning_rate: RATE}}
 sampling: {steps: 2}
 evaluation: {samples: 4, held_out: 4, shown: 2, metrics: [appearance, time, baselines]}
 """

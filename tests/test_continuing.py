@@ -22,7 +22,7 @@ from muybridge.objectives.base import Objective, SampleRequest
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "training.batch=4", "training.minutes=null",
     "training.steps=2", "training.validations=1", "training.previews=1",
-    "training.precision=fp32", "training.threads=1", "training.tensorboard=false",
+    "training.precision=fp32", "training.threads=1", "training.loggers=[]",
     "evaluation.held_out=4", "model.size=nano", "data.tasks={prefix: 0.5, given: 3}",
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ from muybridge.training import checkpoint
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "training.batch=2", "training.minutes=null",
     "training.steps=4", "training.validations=1", "training.previews=1", "training.threads=1",
-    "training.tensorboard=false", "training.save_seconds=0", "evaluation.held_out=2",
+    "training.loggers=[]", "training.save_seconds=0", "evaluation.held_out=2",
     "model.size=nano",
 )  # fmt: skip
 OWN: dict[str, tuple[str, ...]] = {

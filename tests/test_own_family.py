@@ -19,7 +19,7 @@ EXAMPLE = ROOT / "docs" / "examples" / "my_model.py"
 SMALL = (
     "training.minutes=null", "training.steps=4", "training.batch=4", "training.validations=1",
     "training.previews=1", "training.precision=fp32", "training.threads=1",
-    "training.tensorboard=false", "evaluation.held_out=4", "sampling.steps=2",
+    "training.loggers=[]", "evaluation.held_out=4", "sampling.steps=2",
     "data.size=[32,32]", "data.frames=8", "model.width=8", "model.depth=1",
 )  # fmt: skip
 

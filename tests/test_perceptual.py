@@ -18,7 +18,7 @@ from muybridge.perceptual import Distance
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "training.batch=4", "training.minutes=null",
     "training.steps=4", "training.validations=1", "training.previews=0",
-    "training.precision=fp32", "training.threads=1", "training.tensorboard=false",
+    "training.precision=fp32", "training.threads=1", "training.loggers=[]",
     "evaluation.held_out=4", "model.widths=[8,12]", "model.depth=[1,1]", "model.prior=null",
     "model.text=null",
 )  # fmt: skip

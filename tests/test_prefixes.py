@@ -29,7 +29,7 @@ SMALL = (
     "model.frame_width=8", "model.frames=4", "model.text.width=16", "training.batch=4",
     "training.minutes=null", "training.steps=3", "training.validations=1", "training.previews=1",
     "training.measures=0", "training.precision=fp32", "training.threads=1",
-    "training.tensorboard=false", "evaluation.samples=6", "evaluation.held_out=4",
+    "training.loggers=[]", "evaluation.samples=6", "evaluation.held_out=4",
     "evaluation.during=[motion]", "evaluation.during_samples=6",
 )  # fmt: skip
 

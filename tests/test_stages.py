@@ -18,7 +18,7 @@ from muybridge.training import checkpoint
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "training.batch=4", "training.minutes=null",
     "training.steps=5", "training.validations=1", "training.previews=1", "training.precision=fp32",
-    "training.threads=1", "training.tensorboard=false", "sampling.steps=2",
+    "training.threads=1", "training.loggers=[]", "sampling.steps=2",
     "evaluation.held_out=4", "model.width=32", "model.depth=1", "model.heads=2",
     "model.text.width=16",
 )  # fmt: skip

@@ -20,7 +20,7 @@ SMALL = (
     "data.size=[32,32]", "data.frames=8", "model.patch=[4,8,8]", "model.width=16",
     "model.depth=1", "model.heads=1", "model.text.width=16", "model.text.depth=1",
     "training.batch=4", "training.validations=4", "training.previews=0", "training.measures=0",
-    "training.precision=fp32", "training.threads=1", "training.tensorboard=false",
+    "training.precision=fp32", "training.threads=1", "training.loggers=[]",
     "evaluation.held_out=4",
 )  # fmt: skip
 MINUTES = 0.02

@@ -25,7 +25,7 @@ SMALL = (
     "data.size=[32,32]", "data.frames=8", "model.width=32", "model.depth=1", "model.heads=2",
     "model.text.width=32", "training.batch=4", "training.minutes=null", "training.steps=4",
     "training.validations=1", "training.previews=0", "training.measures=2",
-    "training.precision=fp32", "training.threads=1", "training.tensorboard=false",
+    "training.precision=fp32", "training.threads=1", "training.loggers=[]",
     "sampling.steps=1", "evaluation.held_out=4", "evaluation.during_samples=6",
 )  # fmt: skip
 DURING = "evaluation.during=[appearance,motion,copying]"

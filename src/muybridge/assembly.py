@@ -27,7 +27,7 @@ FREE = (
     "name", "data.folder", "tokenizer.share",
     "training.steps", "training.minutes", "training.epochs",
     "training.validations", "training.previews", "training.save_seconds", "training.keep",
-    "training.log_every", "training.tensorboard", "training.shard", "training.compile",
+    "training.log_every", "training.loggers", "training.shard", "training.compile",
     "training.micro_batch", "sampling", "evaluation", "prepare",
 )  # fmt: skip
 

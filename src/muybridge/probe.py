@@ -18,7 +18,7 @@ _STEPS = 6
 # What is neither needed for a step nor small beside it.
 _QUIET = (
     "training.previews=0", "training.measures=0", "training.validations=0",
-    "training.tensorboard=false", "training.log_every=1", "training.save_seconds=1e9",
+    "training.loggers=[]", "training.log_every=1", "training.save_seconds=1e9",
     "training.minutes=null", "training.epochs=null", f"training.steps={_STEPS}",
 )  # fmt: skip
 

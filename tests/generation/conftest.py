@@ -16,7 +16,7 @@ SMALL = (
     "model.width=16", "model.depth=1", "model.heads=1", "model.text.width=16",
     "model.text.depth=1", "training.batch=4", "training.minutes=null", "training.steps=2",
     "training.validations=1", "training.previews=1", "training.measures=0",
-    "training.precision=fp32", "training.threads=1", "training.tensorboard=false",
+    "training.precision=fp32", "training.threads=1", "training.loggers=[]",
     "evaluation.held_out=4", "sampling.steps=2",
 )  # fmt: skip
 

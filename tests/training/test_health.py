@@ -20,7 +20,7 @@ from muybridge.training.monitor import Monitor
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "training.batch=4", "training.minutes=null",
     "training.steps=24", "training.validations=8", "training.previews=0",
-    "training.precision=fp32", "training.threads=1", "training.tensorboard=false",
+    "training.precision=fp32", "training.threads=1", "training.loggers=[]",
     "evaluation.held_out=8", "training.save_seconds=1e9",
 )  # fmt: skip
 FAST = ("training.optimizer.learning_rate=0.1", "training.steps=80")
@@ -185,10 +185,10 @@ def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -
             monitor.write("validation", step, progress=0.5, loss=1.0, tokens_used=0.0)
         monitor.close()
 
-    judge(Monitor(tmp_path, 0, tensorboard=False), [1, 2, 3])
+    judge(Monitor(tmp_path, 0), [1, 2, 3])
     assert len(told(tmp_path)) == 1
-    judge(Monitor(tmp_path, 3, tensorboard=False), [4, 5, 6])
+    judge(Monitor(tmp_path, 3), [4, 5, 6])
     assert len(told(tmp_path)) == 1
     # Said after the checkpoint that a killed run goes on from: those steps are taken again.
-    judge(Monitor(tmp_path, 1, tensorboard=False), [2, 3])
+    judge(Monitor(tmp_path, 1), [2, 3])
     assert len(told(tmp_path)) == 1

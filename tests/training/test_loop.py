@@ -118,7 +118,7 @@ def until(stop: int) -> Callable[[int], Generator[Batch]]:
 
 def settings(**values: Any) -> loop.Config:
     return loop.Config(
-        **{"steps": 12, "batch": 8, "tensorboard": False, "log_every": 1, "threads": 1} | values
+        **{"steps": 12, "batch": 8, "loggers": (), "log_every": 1, "threads": 1} | values
     )
 
 

@@ -18,7 +18,7 @@ from muybridge.training.loss_scale import LossScale
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "training.batch=2", "training.minutes=null",
     "training.steps=6", "training.validations=1", "training.previews=0", "training.threads=1",
-    "training.tensorboard=false", "training.save_seconds=0", "evaluation.held_out=2",
+    "training.loggers=[]", "training.save_seconds=0", "evaluation.held_out=2",
     "training.measures=0", "training.log_every=1", "model.width=32",
 )  # fmt: skip
 

@@ -31,7 +31,7 @@ SMALL = (
     "data.size=[32,32]", "data.frames=8", "data.fps=8", "training.batch=4",
     "training.minutes=null", f"training.steps={STEPS}", "training.validations=1",
     "training.previews=0", "training.threads=1",
-    "training.tensorboard=false", "training.save_seconds=1e9", "evaluation.held_out=2",
+    "training.loggers=[]", "training.save_seconds=1e9", "evaluation.held_out=2",
     "training.measures=0", "training.precision=fp32", "model.size=nano",
     # Muon rounds to bf16, and what differs by 1e-16 may then differ by 1e-3.
     "training.optimizer.kind=adamw", "training.optimizer.learning_rate=1e-3",

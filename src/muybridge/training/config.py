@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ..core.config import Count, Section
 from . import optimizers, sharding
+from .loggers import Name as LoggerName
 
 
 class Config(Section):
@@ -57,5 +58,5 @@ class Config(Section):
     """Checkpoints kept."""
     log_every: int = Field(10, ge=1)
     """Updates between lines of the log."""
-    tensorboard: bool = True
-    """Write TensorBoard events beside `log.jsonl`."""
+    loggers: tuple[LoggerName, ...] = ("tensorboard",)
+    """Where figures go beside `log.jsonl`: tensorboard, wandb, trackio, mlflow."""

@@ -76,7 +76,7 @@ def train(
     before, saved = _spent(config, hooks, step, begun_at.seconds), begun_at.seconds
     batches = hooks.batches(step)
     first = distributed.rank() == 0
-    monitor = Monitor(run, step, config.tensorboard, config.clip) if first else None
+    monitor = Monitor(run, step, config.loggers, config.clip) if first else None
     stale = _stale(config, run, before)
     if monitor and step:
         monitor.write("resume", step, seconds=begun_at.seconds)
@@ -121,7 +121,7 @@ def train(
                 facts["learning_rate"] = optimizers.rate(spent, config.optimizer)
                 facts["peak_memory_gib"] = peak_memory() / 2**30
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
-            advance(to=spent, note=f"step {step}  loss {facts['loss']:.3f}")
+            advance(to=spent, note=monitor.note(step, facts["loss"]) if monitor else "")
     ended = spent >= 1 or bool(distributed.same(float(stale)))
     if monitor:
         if ended:

@@ -1,36 +1,36 @@
-"""The run's log: JSON lines for programs, TensorBoard events for people."""
+"""The run's log: JSON lines for programs, and what `loggers` make of it for people."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core import files
 from ..core.progress import say
-from . import health, vitals
+from . import health, loggers, vitals
 
 
 class Monitor:
-    """Writes `log.jsonl` and TensorBoard events.
+    """Writes `log.jsonl`, and tells `loggers`.
 
     What a killed process logged after its last checkpoint is removed first, since those steps are
     taken again.
     """
 
-    def __init__(self, folder: Path, step: int, tensorboard: bool, clip: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, step: int, names: tuple[loggers.Name, ...] = (), clip: float = 1.0
+    ) -> None:
         self.path, self._clip = folder / "log.jsonl", clip
         self._lines: list[dict[str, Any]] = []
+        self._told: dict[str, str] = {}
         self._watch = health.Watch(self._forget_after(step))
         with files.disk_errors(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("a", encoding="utf-8")
-        self._board: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._loggers = loggers.opened(names, folder, step)
 
     def _forget_after(self, step: int) -> set[str]:
         """Keeps the lines up to `step`; gives the names of what was said to go wrong in them."""
@@ -49,16 +49,16 @@ class Monitor:
             self._lines.append({name: line[name] for name in vitals.KEYS if name in line})
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Logs a line; numbers go to TensorBoard too, as "kind/name". What held-out figures show to
+        """Logs a line; numbers go to the loggers too, as "kind/name". What held-out figures show to
         go wrong is logged and said."""
         with files.disk_errors(self.path):
             self._stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._stream.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                if isinstance(value, float):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        numbers = {f"{kind}/{n}": v for n, v in values.items() if isinstance(v, float)}
+        for logger in self._loggers if numbers else ():
+            logger.log(numbers, step)
         self._keep({"kind": kind, "step": step, **values})
+        self._tell(kind, values)
         if kind == "validation":
             figures = vitals.vitals(self._lines, self._clip) | values
             for sign in self._watch.see(figures, values.get("progress", 0.0)):
@@ -67,10 +67,23 @@ class Monitor:
                 listed = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
                 say(f"step {step}: {sign.name}: {sign.said} ({listed}); to try: {sign.hint}")
 
+    def _tell(self, kind: str, values: Mapping[str, Any]) -> None:
+        """What the bar is to show of a line."""
+        if kind == "train" and "clips_per_second" in values:
+            self._told[kind] = f"{values['clips_per_second']:.3g} clips/s"
+        if kind == "validation":
+            self._told[kind] = f"held-out {values['loss']:.3f}"
+        if kind == "preview":
+            self._told[kind] = str(values.get("sheet", ""))
+
+    def note(self, step: int, loss: float) -> str:
+        """A line for a bar: where training is, and the last that was seen of it."""
+        return "  ".join([f"step {step}", f"loss {loss:.3f}", *self._told.values()])
+
     def close(self) -> None:
         """Flushes all to disk."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
-        if self._board is not None:
-            self._board.close()
+        for logger in self._loggers:
+            logger.close()
