@@ -50,7 +50,7 @@ def test_too_much_memory_is_answered_with_fewer_clips_at_once(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [{"seconds": 10.0 + n, "peak_memory_gib": 8.0} for n in range(6)]
-    monkeypatch.setattr(probe, "_tried", lambda *_: lines)
+    monkeypatch.setattr(probe, "_tried", lambda *_, **__: lines)
     machine = probe.device.examine()
     few = type(machine)(**{**vars(machine), "gpu": "", "memory_gib": 4.0})
     monkeypatch.setattr(probe.device, "examine", lambda *_: few)
@@ -58,3 +58,77 @@ def test_too_much_memory_is_answered_with_fewer_clips_at_once(
     assert found.micro_batch == 3 and found.step_seconds == 1.0
     done = CliRunner().invoke(app, ["check", "flow-nano", "--data", str(dataset)])
     assert done.exit_code == 0 and "training.micro_batch=" in done.output
+
+
+class Machine:
+    """One on which a clip takes so many GiB beside a fixed part, as `probe` sees it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, fixed: float, each: float, free: float) -> None:
+        self.fixed, self.each, self.tried = fixed, each, list[int]()
+        patch.setattr(probe, "_tried", self.take)
+        patch.setattr(probe.device, "free_memory", lambda: int(free * 2**30))
+
+    def take(self, recipe: mb.Recipe, folder: Path, alone: bool) -> list[dict[str, float]]:
+        assert alone and recipe.training.memory == "asked" and recipe.training.micro_batch
+        self.tried.append(recipe.training.micro_batch)
+        return [{"peak_memory_gib": self.fixed + self.each * recipe.training.micro_batch}]
+
+
+@pytest.mark.parametrize(
+    ("each", "free", "expected"), [(1.0, 10.0, 7), (1.0, 100.0, None), (0.0, 2.0, None)]
+)
+def test_as_many_clips_at_once_as_memory_suffices_for_and_no_more_tried_than_four(
+    each: float, free: float, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(monkeypatch, 1.0, each, free)
+    recipe = mb.Recipe.load("flow-nano", ("training.batch=32",))
+    found = probe.micro_batch(recipe)
+    assert found == expected and machine.tried == [2, 4]
+    if found is not None:
+        assert machine.fixed + each * found <= 0.85 * free < machine.fixed + each * (found + 1)
+
+
+def test_where_not_even_two_fit_it_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, 4.0, 1.0, 5.0)
+    with pytest.raises(mb.MuybridgeError, match=r"2 clips take 6\.0 GiB") as caught:
+        probe.micro_batch(mb.Recipe.load("flow-nano", ("training.batch=32",)))
+    assert "model.recompute" in caught.value.hint
+
+
+def test_a_run_settles_it_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(monkeypatch, 0.1, 1.0, 6.0)
+    recipe = mb.Recipe.load("flow-nano", (*SMALL, "training.memory=auto", "training.steps=1"))
+    for _ in range(2):
+        run = recipe.with_(data=dataset).train(tmp_path / "run")
+        assert run.recipe.training.micro_batch == 5 and run.recipe.training.batch == 8
+    assert machine.tried == [2, 4]
+
+
+@pytest.mark.slow
+def test_memory_that_was_settled_is_kept_to(dataset: Path, tmp_path: Path) -> None:
+    wide = ("model.width=128", "training.batch=64", "training.steps=3", "data.frames=8")
+    recipe = mb.Recipe.load("flow-nano", (*SMALL, *wide)).with_(data=dataset)
+    free, script = 1.2, tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from muybridge import Recipe\n"
+        "from muybridge.core import config, device\n"
+        "from pathlib import Path\n"
+        f"device.free_memory = lambda: int({free} * 2**30)\n"
+        "tree = config.read_yaml(Path(sys.argv[1]), 'recipe')\n"
+        "Recipe.from_tree(tree).train(sys.argv[2])\n"
+    )
+    import yaml
+
+    took = {}
+    for how in ("asked", "auto"):
+        settings = recipe.with_(f"training.memory={how}").tree()
+        (tmp_path / f"{how}.yaml").write_text(yaml.safe_dump(settings))
+        out = tmp_path / how
+        subprocess.run([sys.executable, script, tmp_path / f"{how}.yaml", out], check=True)
+        lines = [json.loads(x) for x in (out / "log.jsonl").read_text().splitlines()]
+        took[how] = max(x["peak_memory_gib"] for x in lines if x["kind"] == "train")
+    assert took["auto"] <= free
+    print(took)

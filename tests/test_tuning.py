@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import muybridge as mb
 from muybridge.cli.main import app
 from muybridge.tuning import search, space
+from muybridge.tuning.rates import range_test
 
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "model.patch=[4,8,8]", "model.width=16",
@@ -144,3 +145,21 @@ def test_the_usual_space_holds_the_recipe_itself(name: str) -> None:
     loaded = mb.Recipe.load(name)
     for setting, one in space.usual_space(loaded).items():
         assert one.holds(search._value(loaded, setting)), setting
+
+
+def test_a_range_test_finds_the_same_rates_wherever_the_recipe_begins(
+    dataset: Path, tmp_path: Path
+) -> None:
+    given = (*SMALL, "model.width=32", "training.batch=4")
+    found = []
+    for name, factor in {"own": 1.0, "low": 0.1}.items():
+        rates = (f"training.optimizer.learning_rate={3e-3 * factor}",
+                 f"training.optimizer.muon_rate={0.02 * factor}")  # fmt: skip
+        recipe = mb.Recipe.load("flow-nano", (*given, *rates)).with_(data=dataset)
+        tested = range_test(recipe, 80, tmp_path / name)
+        assert (tmp_path / name / "rates.png").read_bytes().startswith(b"\x89PNG")
+        assert tested.factors[0] == pytest.approx(30e-4) and max(tested.factors) <= 30
+        found.append(tested.factor * factor)
+        assert f"learning_rate={3e-3 * tested.factor * factor:.2g}" in tested.changes[0]
+    assert 0.2 < found[0] / found[1] < 5
+    assert 0.05 < found[0] < 10  # near what was tuned by hand

@@ -84,6 +84,11 @@ def settle(recipe: Recipe, old: Recipe | None, init: Path | None = None) -> Reci
         training = training.with_values(precision=chosen)
     if training.threads == 0:
         training = training.with_values(threads=old.training.threads if old else device.cores())
+    if training.memory == "auto" and training.micro_batch is None:
+        from . import probe
+
+        fits = old.training.micro_batch if old else probe.micro_batch(recipe)
+        training = training.with_values(micro_batch=fits)
     recipe = replace(
         recipe, training=training, data=recipe.data.with_values(digest=dataset.facts["digest"])
     )

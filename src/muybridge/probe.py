@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,16 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .core import device, files
-from .core.errors import MuybridgeError
+from .core import device, distributed, files
+from .core.errors import MuybridgeError, RunError
+from .core.progress import say
 from .recipe import Recipe
 
 _STEPS = 6
+_FEW, _MORE = 2, 4
+_USED = 0.85
+"""Share of the free memory that is taken, at most."""
 # What is neither needed for a step nor small beside it.
 _QUIET = (
     "training.previews=0", "training.measures=0", "training.validations=0",
     "training.loggers=[]", "training.log_every=1", "training.save_seconds=1e9",
     "training.minutes=null", "training.epochs=null", f"training.steps={_STEPS}",
+    "training.memory=asked", "training.shard=none",
 )  # fmt: skip
 
 
@@ -68,8 +74,40 @@ def measure(recipe: Recipe) -> Needs:
     return Needs(memory, free, seconds, steps, minutes, _fits(recipe, memory, free))
 
 
-def _tried(recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
-    """The log of a few updates."""
+def micro_batch(recipe: Recipe) -> int | None:
+    """How many clips at once memory suffices for; None where that is all of a process's share.
+
+    It follows from what 2 and 4 clips take, so that no more memory than that is tried.
+
+    Raises:
+        RunError: not even two do.
+        MuybridgeError: the updates cannot be taken.
+    """
+    share = recipe.training.batch // distributed.world()
+    if share <= _MORE or (recipe.tokenizer is not None and not recipe.tokenizer.run):
+        return None
+    say(f"trying how much memory {_FEW} and {_MORE} clips take")
+    peaks = []
+    for count in (_FEW, _MORE):
+        asked = (f"training.batch={_MORE}", f"training.micro_batch={count}")
+        with tempfile.TemporaryDirectory() as place:
+            lines = _tried(recipe.with_(*_QUIET, *asked), Path(place), alone=True)
+        peaks.append(max(float(line["peak_memory_gib"]) for line in lines))
+    few, more = peaks
+    room = _USED * device.free_memory() / 2**30 - few
+    if room < 0:
+        raise RunError(
+            f"memory does not suffice: {_FEW} clips take {few:.1f} GiB",
+            "take a smaller model.size, fewer data.frames or a smaller data.size, or set "
+            "model.recompute=true where there is such a setting",
+        )
+    each = max((more - few) / (_MORE - _FEW), 1e-3)
+    most = _FEW + int(room / each)
+    return None if most >= share else most
+
+
+def _tried(recipe: Recipe, folder: Path, alone: bool = False) -> list[dict[str, Any]]:
+    """The log of a few updates; `alone`, by one process on one GPU, whoever asks for it."""
     import yaml
 
     files.write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.tree(), sort_keys=False))
@@ -77,7 +115,11 @@ def _tried(recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
         sys.executable, "-m", "muybridge", "train", str(folder / "recipe.yaml"), "--data",
         recipe.data.folder, "--out", str(folder / "run"),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    env = dict(os.environ)
+    if alone:
+        env = {name: value for name, value in env.items() if name not in ("WORLD_SIZE", "RANK")}
+        env["CUDA_VISIBLE_DEVICES"] = env.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         last = next((x for x in done.stderr.splitlines() if x.startswith("error: ")), "")
         message = last.removeprefix("error: ") or done.stderr[-400:]

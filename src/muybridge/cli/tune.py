@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Out, Set
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
 
 
 def tune(
@@ -23,6 +26,9 @@ def tune(
         typer.Option(help="YAML: what is searched; rates, batch and decay when left out."),
     ] = None,
     prune: Annotated[bool, typer.Option(help="End bad trials early.")] = True,
+    rates: Annotated[
+        int, typer.Option(help="No search: one training of N updates in which the rates rise.")
+    ] = 0,
     changes: Set = [],  # noqa: B006
 ) -> None:
     """Search settings of a recipe by many short trainings; the same command goes on.
@@ -35,6 +41,9 @@ def tune(
     from ..tuning import space as spaces
 
     loaded = Recipe.load(recipe, tuple(changes)).with_(data=data)
+    if rates:
+        _show_rates(loaded, rates, out)
+        return
     searched = spaces.usual_space(loaded) if space is None else spaces.read_space(space)
     study = search.tune(loaded, searched, trials, minutes, out, prune)
     for one in sorted(study.trials, key=lambda t: float("inf") if t.loss is None else t.loss)[:8]:
@@ -47,3 +56,12 @@ def tune(
     written = page.write_page(study, out / "tuning.html")
     say(f"{page.told(study)}\npage: {written}")
     say(f"next: muybridge train {study.recipe} --data {data} --out run")
+
+
+def _show_rates(recipe: Recipe, steps: int, out: Path) -> None:
+    from ..core.progress import say
+    from ..tuning.rates import PLOT, range_test
+
+    found = range_test(recipe, steps, out)
+    say(f"proposed: {found.factor:.2g} times the recipe's rates; see {out / PLOT}")
+    print(" ".join(f"--set {change}" for change in found.changes))

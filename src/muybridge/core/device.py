@@ -112,6 +112,23 @@ def memory() -> int:
     return total
 
 
+def free_memory() -> int:
+    """Bytes that this process may still take: of the GPU if there is one, else of the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info(pick())[0])
+    info, free = Path("/proc/meminfo"), memory()
+    for line in info.read_text().splitlines() if info.exists() else []:
+        if line.startswith("MemAvailable:"):
+            free = min(free, int(line.split()[1]) * 1024)
+    group = Path("/sys/fs/cgroup")
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
+        free = min(free, int(most) - int(used.read_text()))
+    return free
+
+
 def peak_memory() -> int:
     """Most bytes that were in use at once: of the GPU, or else of this process's memory."""
     import torch

@@ -24,6 +24,9 @@ class Config(Section):
     """Clips in an update, over all processes."""
     micro_batch: int | None = None
     """Clips propagated at once, for large models; null for a process's whole share."""
+    memory: Literal["asked", "auto"] = "asked"
+    """auto: where `micro_batch` is null, a few updates of few clips are tried before the run
+    begins, and it is settled so that memory suffices."""
     precision: Literal["auto", "bf16", "fp16", "tf32", "fp32"] = "auto"
     """auto: bf16, or else fp16, where it was measured to be faster; settled when the run begins.
     fp16 scales the loss, so that small gradients stay; tf32 rounds products alone, on GPUs."""

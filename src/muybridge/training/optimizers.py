@@ -14,6 +14,9 @@ from ..core.config import NotNegative, Positive, Section, Share
 from . import sharding
 from .muon import Muon
 
+RANGE = 4
+"""Decades that the rates rise by in a range test."""
+
 
 class Config(Section):
     """How parameters are updated."""
@@ -31,8 +34,8 @@ class Config(Section):
     """Of Adam and AdamW; RMSprop takes the second."""
     momentum: Share = 0.95
     """Of Muon, and SGD's (Nesterov's)."""
-    schedule: Literal["linear", "cosine"] = "linear"
-    """How the rates fall."""
+    schedule: Literal["linear", "cosine", "range"] = "linear"
+    """How the rates fall; range: they rise by four decades instead, to see which are too high."""
     warmup: Share = 0.02
     """Share of the budget over which the rates rise from 0."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.6
@@ -41,6 +44,8 @@ class Config(Section):
 
 def schedule(progress: float, config: Config) -> float:
     """Factor in [0, 1] of the learning rates at a share of the budget: up, flat, down."""
+    if config.schedule == "range":
+        return float(10 ** (-RANGE * (1 - progress)))
     up = progress / config.warmup if config.warmup else 1.0
     down = (1 - progress) / config.decay if config.decay else 1.0
     down = max(0.0, min(1.0, down))
