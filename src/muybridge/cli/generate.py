@@ -68,6 +68,9 @@ def generate(
     background: Annotated[
         Path | None, _option("Picture, video or #rrggbb to put what moves in --video before.")
     ] = None,
+    segmenter: Annotated[
+        Path | None, _option("Weights by `muybridge segmenter`, which find what moves.")
+    ] = None,
     outpaint: Annotated[
         float | None, _option("Border to make around --video or --image, such as .2 of it.")
     ] = None,

@@ -57,6 +57,9 @@ class Asked(Section):
     what moves in `video`, `background` for all else."""
     background: Path | None = None
     """Picture, video or colour (#rrggbb) that what moves in `video` is put before."""
+    segmenter: Path | None = None
+    """Weights by `muybridge segmenter`, which find what moves in `video` for `background` or
+    `mask`; when left out, a model of the background that needs no training."""
     outpaint: Half | None = None
     """Border to be made around `video` or `image`, as a share of the picture's height and width."""
     upscale: int | None = None
@@ -91,7 +94,7 @@ class Asked(Section):
     @staticmethod
     def paths() -> tuple[str, ...]:
         """Settings that name one file."""
-        return (*(name for name in FILES if name != "between"), "mask", "background")
+        return (*(name for name in FILES if name != "between"), "mask", "background", "segmenter")
 
     def files(self) -> list[Path]:
         """The files that are read."""
@@ -120,7 +123,7 @@ _NEEDS = {
     "strength": ("video",), "background": ("video",), "mask": ("video", "image"),
     "outpaint": ("video", "image"),
     "upscale": ("video",), "denoise": ("video",), "colourise": ("video",),
-    "interpolate": ("video",), "extend": ("prefix",),
+    "interpolate": ("video",), "extend": ("prefix",), "segmenter": ("background", "mask"),
 }  # fmt: skip
 _ONE_OF = (
     ("storyboard", "between", "prefix", "video"), ("image", "storyboard", "prefix", "between"),

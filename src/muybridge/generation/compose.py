@@ -15,7 +15,7 @@ from ..core.errors import DataError, MuybridgeError
 from ..core.video import Frames
 from ..data import guides
 from ..run import Run
-from . import drawings, foreground, pictures
+from . import drawings, foreground, pictures, segmenter
 from .asked import THINGS, Asked, is_word
 from .canvas import Canvas, Known, Lines, Scene
 
@@ -133,7 +133,7 @@ def _of_video(run: Run, asked: Asked, path: Path) -> Canvas:
             found = [guides.grey(one) for one in found]
         canvas.video |= dict(enumerate(found))
     if asked.background is not None:
-        found = _before(run, canvas, found, asked.background)
+        found = _before(run, canvas, found, asked.background, _things(asked, found))
         canvas.known |= {} if asked.strength else {at: Known(one) for at, one in enumerate(found)}
     if asked.strength is not None:
         canvas.source, canvas.strength = dict(enumerate(found)), asked.strength
@@ -183,7 +183,7 @@ def _around(run: Run, asked: Asked, canvas: Canvas, found: list[Frames]) -> None
         return
     assert asked.mask is not None
     if is_word(asked.mask):
-        shares = foreground.foreground(found)
+        shares = _things(asked, found)
         kept = [(one < 0.5) == (str(asked.mask) == THINGS) for one in shares]
     else:
         kept = _masks(run, canvas, asked.mask, len(found))
@@ -205,7 +205,16 @@ def _masks(run: Run, canvas: Canvas, path: Path, count: int) -> list[Lines]:
     return kept
 
 
-def _before(run: Run, canvas: Canvas, found: list[Frames], behind: Path) -> list[Frames]:
+def _things(asked: Asked, found: list[Frames]) -> list[foreground.Share]:
+    """Share of each pixel that belongs to what moves."""
+    if asked.segmenter is not None:
+        return segmenter.load(asked.segmenter).foreground(found)
+    return foreground.foreground(found)
+
+
+def _before(
+    run: Run, canvas: Canvas, found: list[Frames], behind: Path, shares: list[foreground.Share]
+) -> list[Frames]:
     """What moves, before another background."""
     size = run.recipe.data.size
     if str(behind).startswith("#"):
@@ -221,7 +230,7 @@ def _before(run: Run, canvas: Canvas, found: list[Frames], behind: Path) -> list
             behind, size, run.recipe.data.fps, "--background", len(found)
         )
         canvas.done += done
-    return foreground.before(found, foreground.foreground(found), others)
+    return foreground.before(found, shares, others)
 
 
 def _storyboard(run: Run, asked: Asked, path: Path) -> Canvas:
