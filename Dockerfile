@@ -1,4 +1,5 @@
-# An image that trains: docker build -t muybridge . && docker run --rm -v "$PWD":/work muybridge quickstart
+# An image that trains: docker build -t muybridge .
+# docker run --rm -v "$PWD":/videos muybridge quickstart
 # On a machine with NVIDIA GPUs and their container toolkit, add --gpus all --shm-size 8g.
 FROM python:3.11-slim
 
@@ -10,10 +11,10 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
 RUN pip install --no-cache-dir -c constraints.txt '.[tune]'
 
-# Not as root; --user "$(id -u):$(id -g)" lets files of a mounted folder be yours.
-RUN useradd --create-home muybridge && mkdir /work && chown muybridge /work
+# Not as root; with --user "$(id -u):$(id -g)" files in a mounted folder are yours.
+RUN useradd --home-dir /videos --create-home muybridge
 USER muybridge
-ENV HOME=/home/muybridge
-WORKDIR /work
+ENV HOME=/videos
+WORKDIR /videos
 ENTRYPOINT ["muybridge"]
 CMD ["--help"]

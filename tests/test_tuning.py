@@ -156,7 +156,7 @@ def test_a_range_test_finds_the_same_rates_wherever_the_recipe_begins(
         rates = (f"training.optimizer.learning_rate={3e-3 * factor}",
                  f"training.optimizer.muon_rate={0.02 * factor}")  # fmt: skip
         recipe = mb.Recipe.load("flow-nano", (*given, *rates)).with_(data=dataset)
-        tested = range_test(recipe, 80, tmp_path / name)
+        tested = range_test(recipe, 160, tmp_path / name)
         assert (tmp_path / name / "rates.png").read_bytes().startswith(b"\x89PNG")
         assert tested.factors[0] == pytest.approx(30e-4) and max(tested.factors) <= 30
         found.append(tested.factor * factor)

@@ -21,6 +21,7 @@ from ..training.optimizers import RANGE
 PLOT = "rates.png"
 _ABOVE = 30.0
 """How far above the recipe's own rates they rise."""
+_NOTHING = 1e-9
 _SMOOTH = 0.08
 """Share of the test over which losses are averaged: those of single batches say little."""
 _BELOW = 3.0
@@ -33,7 +34,7 @@ class Rates:
 
     Attributes:
         factors: of the recipe's rates, update by update.
-        losses: of the batches, averaged over neighbours.
+        losses: of the batches, as a share of what they are without learning; medians of some.
         factor: what is proposed.
         changes: that say so, section.key=value.
     """
@@ -45,7 +46,8 @@ class Rates:
 
 
 def range_test(recipe: Recipe, steps: int, out: Path) -> Rates:
-    """Trains from fresh weights while the rates rise, and draws `rates.png` in `out`.
+    """Trains from fresh weights while the rates rise, and once more without learning; draws
+    `rates.png` in `out`.
 
     Args:
         recipe: with its dataset.
@@ -56,28 +58,15 @@ def range_test(recipe: Recipe, steps: int, out: Path) -> Rates:
         MuybridgeError: the loss was not a number before there was anything to see.
     """
     own = recipe.training.optimizer
-    rising = recipe.with_(
-        "training.minutes=null", "training.epochs=null", f"training.steps={steps}",
-        "training.validations=0", "training.previews=0", "training.measures=0",
-        "training.log_every=1", "training.loggers=[]", "training.save_seconds=1e9",
-        "training.optimizer.schedule=range",
-        f"training.optimizer.learning_rate={_ABOVE * own.learning_rate}",
-        f"training.optimizer.muon_rate={_ABOVE * own.muon_rate}",
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as place:
-        run = Path(place) / "run"
-        # That it fails at last is what the test is for.
-        with contextlib.suppress(RunError):
-            rising.train(run)
-        log = run / "log.jsonl"
-        text = log.read_text(encoding="utf-8") if log.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines()]
-    losses = [line["loss"] for line in lines if line["kind"] == "train"]
-    if len(losses) < max(10, steps // 4):
+    rising = _losses(recipe, steps, _ABOVE)
+    if len(rising) < max(10, steps // 4):
         raise MuybridgeError(
-            f"the loss is not a number after {len(losses)} of {steps} updates",
+            f"the loss is not a number after {len(rising)} of {steps} updates",
             "lower the recipe's rates a hundredfold and try again",
         )
+    # The same batches and noise without learning: a batch that is easy says nothing of a rate.
+    still = _losses(recipe, len(rising), _NOTHING)
+    losses = np.array(rising) / np.array(still)
     shares = np.arange(len(losses)) / steps
     factors = _ABOVE * 10 ** (-RANGE * (1 - shares))
     smooth = smoothed(losses, max(3, round(_SMOOTH * steps)))
@@ -89,6 +78,28 @@ def range_test(recipe: Recipe, steps: int, out: Path) -> Rates:
     found = Rates(factors.tolist(), smooth.tolist(), factor, changes)
     files.write_bytes(out / PLOT, _drawn(found))
     return found
+
+
+def _losses(recipe: Recipe, steps: int, factor: float) -> list[float]:
+    """Of each batch, until one is not a number, in a training whose rates rise to a factor."""
+    own = recipe.training.optimizer
+    rising = recipe.with_(
+        "training.minutes=null", "training.epochs=null", f"training.steps={steps}",
+        "training.validations=0", "training.previews=0", "training.measures=0",
+        "training.log_every=1", "training.loggers=[]", "training.save_seconds=1e9",
+        "training.optimizer.schedule=range",
+        f"training.optimizer.learning_rate={factor * own.learning_rate}",
+        f"training.optimizer.muon_rate={factor * own.muon_rate}",
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as place:
+        run = Path(place) / "run"
+        # That it fails at last is what the test is for.
+        with contextlib.suppress(RunError):
+            rising.train(run)
+        log = run / "log.jsonl"
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "train"]
 
 
 def smoothed(losses: Sequence[float], width: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -113,7 +124,7 @@ def _drawn(found: Rates) -> bytes:
     least = min(found.losses)
     axes.set_ylim(least - 0.1 * abs(least), max(found.losses[: len(found.losses) // 2]) * 1.1)
     axes.set_xlabel("the rates, as a multiple of the recipe's")
-    axes.set_ylabel("training loss")
+    axes.set_ylabel("training loss, as a share of that at first")
     axes.legend()
     made = io.BytesIO()
     figure.savefig(made, format="png", dpi=110)
