@@ -104,31 +104,3 @@ def test_a_run_settles_it_once(
         run = recipe.with_(data=dataset).train(tmp_path / "run")
         assert run.recipe.training.micro_batch == 5 and run.recipe.training.batch == 8
     assert machine.tried == [2, 4]
-
-
-@pytest.mark.slow
-def test_memory_that_was_settled_is_kept_to(dataset: Path, tmp_path: Path) -> None:
-    wide = ("model.width=128", "training.batch=64", "training.steps=3", "data.frames=8")
-    recipe = mb.Recipe.load("flow-nano", (*SMALL, *wide)).with_(data=dataset)
-    free, script = 1.2, tmp_path / "train.py"
-    script.write_text(
-        "import sys\n"
-        "from muybridge import Recipe\n"
-        "from muybridge.core import config, device\n"
-        "from pathlib import Path\n"
-        f"device.free_memory = lambda: int({free} * 2**30)\n"
-        "tree = config.read_yaml(Path(sys.argv[1]), 'recipe')\n"
-        "Recipe.from_tree(tree).train(sys.argv[2])\n"
-    )
-    import yaml
-
-    took = {}
-    for how in ("asked", "auto"):
-        settings = recipe.with_(f"training.memory={how}").tree()
-        (tmp_path / f"{how}.yaml").write_text(yaml.safe_dump(settings))
-        out = tmp_path / how
-        subprocess.run([sys.executable, script, tmp_path / f"{how}.yaml", out], check=True)
-        lines = [json.loads(x) for x in (out / "log.jsonl").read_text().splitlines()]
-        took[how] = max(x["peak_memory_gib"] for x in lines if x["kind"] == "train")
-    assert took["auto"] <= free
-    print(took)
