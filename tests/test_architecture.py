@@ -28,7 +28,7 @@ COMPOSED = PARTS | {
     "run", "samples", "continuing", "judge", "watch", "generation", "starting",
     "diagnosis", "probe",
 }  # fmt: skip
-UPPER = COMPOSED | {"tuning", "studio", "launch"}
+UPPER = COMPOSED | {"tuning", "studio", "launch", "managed"}
 
 # What each part may import besides itself, by any import anywhere in its files and in the files
 # that it imports. A name of one file, as objectives.base, stands for that file alone.
@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tuning": UPPER,
     "studio": UPPER,
     "launch": UPPER,
+    "managed": UPPER,
     "cli": UPPER,
     "__main__": {*UPPER, "cli"},  # and so nothing else imports cli
 }

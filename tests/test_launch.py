@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -133,3 +134,59 @@ def test_what_would_fail_there_is_told_here(data: Path, tmp_path: Path) -> None:
     for wrong in ("8", "A100:0", "A100:x", ""):
         with pytest.raises(mb.MuybridgeError, match="--gpus"):
             launch.parsed(wrong)
+
+
+MANAGED: dict[str, Any] = {
+    "gpu": "A100", "gpus": 8, "nodes": 2, "image": "me/muybridge:1", "machine": "ml.p4d.24xlarge",
+}  # fmt: skip
+
+
+def test_the_request_to_sagemaker_keeps_the_run_and_runs_the_command_on_all_machines(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("training: {minutes: 5, batch: 32}\n")
+    given = MANAGED | {"bucket": "s3://runs", "role": "arn:aws:iam::1:role/me", "hours": 2}
+    made = launch.Job(str(recipe), data, "mine", **given, changes=("training.batch=64",))
+    out = tmp_path / "job.json"
+    sent = launch.write(made, "sagemaker", out)
+    request = json.loads(out.read_text())
+    algorithm, kept = request["AlgorithmSpecification"], request["CheckpointConfig"]
+    called = algorithm["ContainerEntrypoint"] + algorithm["ContainerArguments"]
+    assert max(map(len, called)) <= 256  # of each word, by the service's reference
+    assert called[:3] == ["torchrun", "--nnodes=2", "--nproc-per-node=8"]
+    assert called[called.index("-m") :] == [
+        "-m", "muybridge", "train", "/opt/ml/input/data/recipe/mine.yaml", "--data",
+        "/opt/ml/input/data/data", "--out", f"{kept['LocalPath']}/mine", "--set",
+        "training.batch=64",
+    ]  # fmt: skip
+    channels = {
+        one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"]
+        for one in request["InputDataConfig"]
+    }
+    assert f"aws s3 sync '{data}' {channels['data']}" in sent
+    assert f"aws s3 cp {recipe} {channels['recipe']}/" in sent
+    assert sent.endswith(f"--cli-input-json file://{out}")
+    stop = request["StoppingCondition"]
+    assert stop["MaxRuntimeInSeconds"] == 7200 <= stop["MaxWaitTimeInSeconds"]
+
+
+def test_the_job_of_azure_ml_takes_the_dataset_from_here(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "job.yaml"
+    made = job(data, **MANAGED | {"machine": "my-cluster"}, changes=("training.batch=64",))
+    assert launch.write(made, "azureml", out) == f"az ml job create --file {out}"
+    task = yaml.safe_load(out.read_text())
+    assert task["command"] == (
+        "python -m muybridge train flow-small --data ${{inputs.data}} "
+        "--out ${{outputs.runs}}/first --set training.batch=64"
+    )
+    assert task["inputs"]["data"]["path"] == str(data) and task["compute"] == "azureml:my-cluster"
+    assert task["distribution"]["process_count_per_instance"] == 8
+    assert task["resources"] == {"instance_count": 2}
+
+
+@pytest.mark.parametrize("missing", ["image", "machine", "role", "bucket"])
+def test_what_a_service_must_know_is_asked_for(missing: str, data: Path, tmp_path: Path) -> None:
+    given = MANAGED | {"bucket": "s3://runs", "role": "arn:aws:iam::1:role/me"} | {missing: ""}
+    with pytest.raises(mb.MuybridgeError, match=f"--{missing} is not given"):
+        launch.write(job(data, **given), "sagemaker", tmp_path / "job.json")

@@ -1,4 +1,5 @@
-"""Job files for machines elsewhere: a Slurm script, or a task for SkyPilot on any cloud.
+"""Job files for machines elsewhere: a Slurm script, or a task for SkyPilot on any cloud; and, in
+`managed`, those for services.
 
 Both run the command that trains here; both give it back its run folder after a pre-emption, where
 it goes on from its last checkpoint.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from .core.errors import MuybridgeError
 from .recipe import Recipe
 
 CLOUDS = ("aws", "gcp", "azure", "kubernetes", "lambda", "runpod")
-_PORT = 29500
+PORT = 29500
 _NOTICE = 120
 """Seconds before a pre-emption at which Slurm asks to stop: enough to end a step and to save."""
 
@@ -33,11 +35,14 @@ class Job:
         name: of the job.
         gpu: its kind, as "A100", and `gpus` of them on each machine; "" for none.
         nodes: machines.
-        hours: most hours, for Slurm.
+        hours: most hours; SkyPilot knows none.
         changes: settings, section.key=value.
-        bucket: for SkyPilot, where the run is kept, as s3://my-bucket.
+        bucket: for SkyPilot and SageMaker, where the run is kept, as s3://my-bucket.
         cloud: for SkyPilot; "" for the cheapest that it can reach.
-        spot: for SkyPilot: machines that may be taken away, at less cost.
+        spot: machines that may be taken away, at less cost.
+        image: for managed services, what they run.
+        machine: for those, the kind, or Azure ML's compute target.
+        role: for SageMaker.
     """
 
     recipe: str
@@ -51,6 +56,9 @@ class Job:
     bucket: str = ""
     cloud: str = ""
     spot: bool = True
+    image: str = ""
+    machine: str = ""
+    role: str = ""
 
     @property
     def own(self) -> bool:
@@ -116,7 +124,7 @@ out="$SLURM_SUBMIT_DIR"/{shlex.quote(job.name)}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
 srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={max(1, job.gpus)} \\
-  --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$head":{_PORT} \\
+  --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$head":{PORT} \\
   {command}
 code=$?
 # Asked to stop, it saved and ended: the same command goes on where it was.
@@ -158,7 +166,7 @@ def skypilot(job: Job) -> str:
         "run": 'head=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)\n'
         + 'torchrun --nnodes="$SKYPILOT_NUM_NODES" --node-rank="$SKYPILOT_NODE_RANK" '
         + f"--nproc-per-node={max(1, job.gpus)} "
-        + f'--master-addr="$head" --master-port={_PORT} {command}\n',
+        + f'--master-addr="$head" --master-port={PORT} {command}\n',
     }
     return yaml.safe_dump(task, sort_keys=False)
 
@@ -169,11 +177,19 @@ def write(job: Job, on: str, out: Path) -> str:
     Raises:
         MuybridgeError: something that would fail there.
     """
+    from . import managed
+
     check(job)
-    makers = {"slurm": slurm, "skypilot": skypilot}
+    makers: dict[str, Callable[[], tuple[str, str]]] = {
+        "slurm": lambda: (slurm(job), f"sbatch {out}"),
+        "skypilot": lambda: (skypilot(job), f"sky jobs launch {out}"),
+        "sagemaker": lambda: managed.sagemaker(job, out),
+        "azureml": lambda: managed.azureml(job, out),
+    }
     if on not in makers:
         raise MuybridgeError(f"--on {on}: no such place", f"give one of {', '.join(makers)}")
     if job.cloud and job.cloud.split("/")[0] not in CLOUDS:
         raise MuybridgeError(f"--cloud {job.cloud}: not known", f"one of {', '.join(CLOUDS)}")
-    files.write_text(out, makers[on](job))
-    return f"sbatch {out}" if on == "slurm" else f"sky jobs launch {out}"
+    text, command = makers[on]()
+    files.write_text(out, text)
+    return command
