@@ -2,8 +2,8 @@
 
     python benchmarks/healthy.py [--minutes 1] [--runs 10]
 
-Every family in turn at its smallest size, as its recipe is otherwise, each run with a seed and a stage
-of its own.
+Every family in turn at its smallest size, as its recipe is otherwise, each run with a seed and a
+stage of its own.
 """
 
 from __future__ import annotations

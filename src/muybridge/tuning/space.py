@@ -93,7 +93,8 @@ def read_space(path: Path) -> Space:
 
 
 def usual_space(recipe: Recipe) -> Space:
-    """Of a recipe: rates within a factor of ten, batch, decay, and dropout where there is one."""
+    """Of a recipe: rates within a factor of ten, batch, decay; depth and dropout of a model that has
+    such a setting."""
     rates = recipe.training.optimizer
     found = {"training.optimizer.learning_rate": rates.learning_rate}
     if rates.kind == "muon":
@@ -104,6 +105,9 @@ def usual_space(recipe: Recipe) -> Space:
     decay = rates.weight_decay
     usual = Range(least=decay / 10, most=10 * decay) if decay else Range(choices=(0.0, 0.01, 0.1))
     space["training.optimizer.weight_decay"] = usual
+    depth = getattr(recipe.model.config, "depth", None)
+    if isinstance(depth, int):
+        space["model.depth"] = Range(least=max(1, depth // 2), most=2 * depth, whole=True)
     if hasattr(recipe.model.config, "dropout"):
         space["model.dropout"] = Range(choices=(0.0, 0.1, 0.2))
     return space
