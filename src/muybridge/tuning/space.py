@@ -93,8 +93,8 @@ def read_space(path: Path) -> Space:
 
 
 def usual_space(recipe: Recipe) -> Space:
-    """Of a recipe: rates within a factor of ten, batch, decay; depth and dropout of a model that has
-    such a setting."""
+    """Of a recipe: rates within a factor of ten, batch, decay; depth and dropout of a model that
+    has such a setting."""
     rates = recipe.training.optimizer
     found = {"training.optimizer.learning_rate": rates.learning_rate}
     if rates.kind == "muon":
