@@ -115,8 +115,8 @@ RATES = (
     [
         ("learning rate too low", ("training.optimizer.learning_rate=1e-6",
                                    "training.optimizer.muon_rate=1e-6", "model.width=32")),
-        ("learning rate too high", ("training.optimizer.learning_rate=0.3",
-                                    "training.optimizer.muon_rate=1", "model.width=32")),
+        ("learning rate too high", ("training.optimizer.learning_rate=0.2",
+                                    "training.optimizer.muon_rate=0.7", "model.width=32")),
         ("overfitting", ("training.steps=600", "training.optimizer.decay=0", "model.width=64")),
     ],
 )  # fmt: skip
