@@ -11,6 +11,7 @@ compared bit for bit.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -133,10 +134,12 @@ def main() -> None:
         mb.make_stage(place / "footage", 24, size=(32, 32), fps=8)
         mb.prepare(place / "footage", place / "data", config=Config(size=(32, 32), fps=8))
         asked = [(name, ranks) for name in args.families.split(",") for ranks in (1, 2)]
-        rows = [
-            measured(name, ranks, place / "data", place / f"{name}-{ranks}", args.kills)
-            for name, ranks in progress.track(asked, "kills")
-        ]
+        rows = []
+        # What was measured is kept when it is broken off.
+        with contextlib.suppress(KeyboardInterrupt):
+            for name, ranks in progress.track(asked, "kills"):
+                out = place / f"{name}-{ranks}"
+                rows.append(measured(name, ranks, place / "data", out, args.kills))
     report("kills", rows, kills=sum(row["kills"] for row in rows), steps=STEPS)
 
 

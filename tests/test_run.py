@@ -306,6 +306,22 @@ def test_a_small_model_learns_one_clip(dataset: Path, tmp_path: Path) -> None:
     assert np.isfinite(losses).all()
 
 
+def test_held_out_losses_are_those_of_averaged_weights_and_of_those_that_are_not(
+    run: mb.Run, dataset: Path
+) -> None:
+    lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    told = [line for line in lines if line["kind"] == "validation"]
+    assert told[0]["raw_loss"] == told[0]["loss"] and told[-1]["raw_loss"] != told[-1]["loss"]
+    kept = load_file(run.folder / "checkpoints" / "step-00000006" / "model.safetensors")
+    held_out = run.loader(mb.Dataset.open(dataset), "validation").fixed(4)
+    objective, _ = run.trained()
+    for name, weights in {"loss": None, "raw_loss": kept}.items():
+        if weights is not None:
+            objective.load_state_dict(weights)
+        with torch.no_grad():
+            assert objective.held_out(held_out)[0] == pytest.approx(told[-1][name], rel=1e-5)
+
+
 def test_a_run_killed_while_its_folder_was_made_can_begin_again(
     dataset: Path, run: mb.Run, tmp_path: Path
 ) -> None:

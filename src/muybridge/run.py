@@ -159,6 +159,10 @@ class Run:
                 judged(found)
             return found
 
+        def raw() -> float:
+            with torch.no_grad(), self.autocast():
+                return objective.held_out(fixed["loss"].to(where))[0]
+
         def preview(step: int) -> dict[str, Any]:
             usual = getattr(self.recipe.sampling, "steps", None)
             steps = None if usual is None else min(_PREVIEW_STEPS, usual)
@@ -174,7 +178,7 @@ class Run:
         from .watch import watch
 
         measure = watch(self, objective, train, held_out)
-        return loop.Hooks(batches, len(train.clips), validate, preview, self.autocast, measure)
+        return loop.Hooks(batches, len(train.clips), validate, preview, self.autocast, measure, raw)
 
     def autocast(self) -> torch.autocast:
         """The context in which the network computes, by the recipe's precision."""

@@ -38,6 +38,7 @@ class Hooks:
         preview: writes samples for a step and gives what the log should say of them.
         autocast: the context in which the network computes.
         measure: scores by name; called by every rank, each of which makes its share of the clips.
+        raw: the loss of the held-out split by weights that are not averaged, or None.
     """
 
     batches: Callable[[int], Generator[Batch]]
@@ -46,6 +47,7 @@ class Hooks:
     preview: Callable[[int], dict[str, Any]]
     autocast: Callable[[], AbstractContextManager[Any]]
     measure: Callable[[], dict[str, Any]]
+    raw: Callable[[], float] | None = None
 
 
 def train(
@@ -145,10 +147,14 @@ def _look(
     if not any(due(times) for times in (config.validations, config.previews, config.measures)):
         return
     parts.objective.eval().progress = at.progress
+    own: dict[str, Any] = {"progress": at.progress}
+    if hooks.raw is not None and due(config.validations):
+        with sharding.gathered(parts.objective):
+            own |= {"raw_loss": hooks.raw()} if monitor else {}
     with parts.average.applied(), sharding.gathered(parts.objective):
         figures: dict[str, Any] = {}
         if monitor and due(config.validations):
-            figures = hooks.validate() | {"progress": at.progress}
+            figures = hooks.validate() | own
             monitor.write("validation", at.step, seconds=at.seconds, **figures)
         if monitor and at.step and due(config.previews):
             monitor.write("preview", at.step, seconds=at.seconds, **hooks.preview(at.step))
