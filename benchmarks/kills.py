@@ -135,7 +135,8 @@ def main() -> None:
         mb.prepare(place / "footage", place / "data", config=Config(size=(32, 32), fps=8))
         asked = [(name, ranks) for name in args.families.split(",") for ranks in (1, 2)]
         rows = []
-        # What was measured is kept when it is broken off.
+        # What was measured is kept when it is broken off, by SIGTERM too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             for name, ranks in progress.track(asked, "kills"):
                 out = place / f"{name}-{ranks}"
