@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -216,6 +217,31 @@ def test_machines_that_hold_all_each_equal_one_process(
     together(four, environment, count=4, LOCAL_WORLD_SIZE="2")
     together(call("flow-nano", data, tmp_path / "one", cut=5), environment, count=1)
     assert not unlike(tmp_path / "one", tmp_path / "four", 1e-8)
+
+
+def test_the_command_trains_judges_shows_and_goes_on_with_weights_spread(
+    data: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    small = [
+        *SMALL, "training.previews=1", "training.measures=1", "evaluation.during=[appearance]",
+        "evaluation.during_samples=4", "sampling.steps=2", "training.validations=2",
+        "training.save_seconds=0", "training.log_every=1",
+    ]  # fmt: skip
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    losses = {}
+    for name, how, shard in (("one", [], "none"), ("two", two, "full")):
+        settings = [x for one in (*small, f"training.shard={shard}") for x in ("--set", one)]
+        given = ["flow-nano", "--data", str(data / "dataset"), "--out", str(tmp_path / name)]
+        for steps in (3, 6):  # the second call goes on
+            command = [sys.executable, *how, "-m", "muybridge", "train", *given, *settings]
+            budget = ["--set", f"training.steps={steps}"]
+            subprocess.run([*command, *budget], check=True, env={**os.environ, **environment})
+        text = (tmp_path / name / "log.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert [x["step"] for x in lines if x["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+        assert {"preview", "scores", "resume", "end"} <= {x["kind"] for x in lines}
+        losses[name] = [x["loss"] for x in lines if x["kind"] in ("train", "validation")]
+    assert losses["two"] == pytest.approx(losses["one"], rel=2e-3)
 
 
 @pytest.mark.parametrize("name", sorted({*FAMILIES} - {*SPREAD}))

@@ -66,6 +66,7 @@ def shard(objective: Objective, how: How) -> None:
     spread = _spread(objective)
     for module in spread:
         module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)  # gloo knows no product before a sum
     # What else the first call of `loss` would do; judging comes before it.
     spread[0]._get_fsdp_state()._lazy_init()
 
