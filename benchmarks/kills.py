@@ -3,9 +3,9 @@
     python benchmarks/kills.py [--kills 4] [--families flow-nano,gru,...]
 
 Every family that ships is trained for a few updates without a break, and again with kills: of the
-process, or of one of the two, at a moment drawn evenly over the time that it lasts, saves included
-(one after each update). Then it goes on to its end. Weights, their average and all moments are
-compared bit for bit.
+process, or of torchrun or one of its two, at a moment drawn evenly over the time that it lasts,
+saves included (one after each update). Then it goes on to its end. Weights, their average and all
+moments are compared bit for bit.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def whole(name: str, data: Path, out: Path, ranks: int) -> None:
         raise SystemExit(f"{name} on {ranks}: {told[-2000:]}")
 
 
-def trainers(of: int) -> list[int]:
-    """Processes that train, of a group: all but torchrun itself."""
-    listed = subprocess.run(["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    return [int(p) for p, g, args in rows if int(g) == of and "torch.distributed.run" not in args]
+def children(of: int) -> list[int]:
+    """Processes that another one began: those that train, of torchrun."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout
+    rows = [line.split() for line in listed.splitlines()[1:]]
+    return [int(process) for process, parent in rows if int(parent) == of]
 
 
 def killed(name: str, data: Path, out: Path, ranks: int, lasts: float, draw: random.Random) -> str:
@@ -87,10 +87,8 @@ def killed(name: str, data: Path, out: Path, ranks: int, lasts: float, draw: ran
     time.sleep(lasts * draw.random())
     if training.poll() is not None:
         return "ended"
-    there = trainers(training.pid)
-    victims = there if ranks == 1 or not there else [draw.choice(there)]
-    for process in victims or [training.pid]:
-        os.kill(process, signal.SIGKILL)
+    there = [training.pid, *(children(training.pid) if ranks > 1 else ())]
+    os.kill(draw.choice(there), signal.SIGKILL)
     saving = any(out.rglob(".*.tmp"))
     training.communicate()
     return "in a save" if saving else "elsewhere"

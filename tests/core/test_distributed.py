@@ -6,7 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,44 @@ def test_all_gpus_of_a_machine_are_used_unless_torchrun_says_otherwise(
         assert command[0] == command[1] == sys.executable
         assert "--nproc-per-node=4" in command
         assert command[-6:] == ["-m", "muybridge", "train", "flow-small", "--out", "run"]
+
+
+WAITING = """
+import os, sys, time
+from pathlib import Path
+from muybridge.core import distributed
+distributed.start()
+Path(sys.argv[1], f"{distributed.rank()}.pid").write_text(str(os.getpid()))
+time.sleep(300)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+def test_what_torchrun_began_ends_when_torchrun_is_killed(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    (tmp_path / "worker.py").write_text(WAITING)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    torchrun = subprocess.Popen([*run, tmp_path / "worker.py", tmp_path], env={**environment})
+    try:
+        _until(lambda: [p for p in tmp_path.glob("*.pid") if p.read_text()][1:] != [])
+        workers = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
+        assert len(workers) == 2 and all(map(_lives, workers))
+    finally:
+        torchrun.kill()
+        torchrun.wait()
+    _until(lambda: not any(map(_lives, workers)))
+
+
+def _lives(process: int) -> bool:
+    """Whether it runs; one that ended and was not asked how does not."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def _until(done: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError("a minute has gone by")

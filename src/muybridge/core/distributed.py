@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Iterable
 
@@ -14,10 +16,14 @@ from torch import Tensor
 from .errors import RunError
 from .progress import say
 
+_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux."""
+
 
 def start() -> None:
     """Joins the group that torchrun describes in the environment, if it does."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        _end_with_torchrun()
         gpu = torch.cuda.is_available()
         if gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -25,6 +31,13 @@ def start() -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
         # Its threads must not outlive the interpreter, or the process may abort as it ends.
         atexit.register(_leave)
+
+
+def _end_with_torchrun() -> None:
+    """Ends this process when torchrun is killed, which it could not tell: it would wait for the
+    others for half an hour, and hold the run's lock."""
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def spread() -> None:
