@@ -129,6 +129,7 @@ def train(
         if ended:
             monitor.write("end", step, seconds=clock.seconds(), early=spent < 1)
         monitor.close()
+    distributed.wait()  # one that leaves early closes what another may still listen to
     if not ended:
         raise Interrupted(f"stopped at step {step}, which is saved", "to go on, run it again")
     return Position(step, clock.seconds())

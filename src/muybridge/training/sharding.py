@@ -57,7 +57,7 @@ def shard(objective: Objective, how: How) -> None:
         mesh = init_device_mesh(device, (ranks,))
     # A number without dimensions cannot be cut; the loop sums its gradient.
     whole = {p for p in objective.parameters() if p.ndim == 0}
-    for layer in _layers(objective):
+    for layer in reversed(_layers(objective)):  # inner ones first
         if isinstance(apart := getattr(layer, "modulation", None), nn.Module):
             fully_shard(apart, mesh=mesh, ignored_params=whole)  # may be called on its own
         fully_shard(layer, mesh=mesh, ignored_params=whole)
@@ -131,7 +131,7 @@ def like(value: Tensor, spread: Tensor) -> Tensor:
 
 def clip(parameters: Sequence[nn.Parameter], most: float) -> float:
     """Scales gradients down to a norm of all of them; gives what the norm was."""
-    found = [kind(parameters, places) for places in kinds(parameters)]
+    found = [[parameters[place] for place in places] for places in kinds(parameters)]
     if len(found) == 1 and not is_spread(found[0][0]):
         return float(torch.nn.utils.clip_grad_norm_(found[0], most))
     norms = [_norm(part) for part in found]
@@ -139,11 +139,6 @@ def clip(parameters: Sequence[nn.Parameter], most: float) -> float:
     for part in found:
         torch.nn.utils.clip_grads_with_norm_(part, most, norm)
     return float(norm)
-
-
-def kind(things: Sequence[nn.Parameter], places: Sequence[int]) -> list[nn.Parameter]:
-    """Those at some places."""
-    return [things[place] for place in places]
 
 
 def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
