@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 import muybridge as mb
 from muybridge.cli.main import app
+from muybridge.core.errors import RunError
 from muybridge.tuning import search, space
 from muybridge.tuning.rates import range_test
 
@@ -102,18 +105,71 @@ def test_bad_trials_end_early(
     def train(self: mb.Run, judged: Any = None) -> None:
         number = int(self.folder.name[-4:])
         lines = seen.setdefault(self.folder.name, [])
-        for mark in range(4):
+        for mark in range(5):
             loss = 1.0 + number - 0.1 * mark
             lines.append(loss)
-            judged({"loss": loss})
+            judged({"loss": loss, "progress": mark / 4})
 
     monkeypatch.setattr(mb.Run, "train", train)
     monkeypatch.setattr(search, "_least", lambda folder: min(seen[folder.name]))
     study = search.tune(recipe(dataset), rates(tmp_path / "s.yaml"), 8, MINUTES, tmp_path / "out")
     states = [one.state for one in study.trials]
     assert states[:4] == ["complete"] * 4 and states[5:] == ["pruned"] * 3
-    assert all(len(seen[f"trial-{n:04d}"]) < 4 for n in (5, 6, 7))
+    assert all(len(seen[f"trial-{n:04d}"]) < 5 for n in (5, 6, 7))
     assert study.best.number == 0
+
+
+def test_what_fresh_weights_lose_ends_no_trial_and_wins_none(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first judgement is of weights that have seen nothing: here the best trial has the worst,
+    and the worst trial the best."""
+
+    def train(self: mb.Run, judged: Any = None) -> None:
+        number = int(self.folder.name[-4:])
+        lines = []
+        for mark in range(5):
+            loss = float(number) if not mark else 10.0 - number
+            lines.append({"kind": "validation", "step": mark, "loss": loss})
+            judged({"loss": loss, "progress": mark / 4})
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            (self.folder / "log.jsonl").write_text(text)
+
+    monkeypatch.setattr(mb.Run, "train", train)
+    study = search.tune(recipe(dataset), rates(tmp_path / "s.yaml"), 7, MINUTES, tmp_path / "out")
+    assert [one.state for one in study.trials] == ["complete"] * 7
+    assert study.best.number == 6 and study.best.loss == 4.0
+
+
+def test_each_process_and_each_call_draws_trials_of_its_own(tmp_path: Path) -> None:
+    """Two at once, and one begun anew, each before any trial has ended."""
+    drawn = []
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            study = search._study(tmp_path, True)
+            trial = held.enter_context(search._claimed(study, 9, tmp_path, 0, {"rate": 0.5}))
+            assert trial is not None
+            drawn.append(trial.suggest_float("rate", 0.1, 1.0))
+    assert drawn[0] == 0.5 and len(set(drawn)) == 3  # the recipe's own, once
+
+
+def test_settings_that_fail_are_a_trial_and_what_fails_all_is_an_error(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(self: mb.Run, judged: Any = None) -> None:
+        if self.folder.name == "trial-0001":
+            raise RunError("memory does not suffice for one clip")
+        if self.folder.name == "trial-0003":
+            raise mb.MuybridgeError("the disk nan is full")
+        judged({"loss": 1.0, "progress": 1.0})
+
+    monkeypatch.setattr(mb.Run, "train", train)
+    monkeypatch.setattr(search, "_least", lambda folder: 1.0)
+    space = rates(tmp_path / "s.yaml")
+    study = search.tune(recipe(dataset), space, 3, MINUTES, tmp_path / "out")
+    assert [one.state for one in study.trials] == ["complete", "fail", "complete"]
+    with pytest.raises(mb.MuybridgeError, match="disk"):
+        search.tune(recipe(dataset), space, 4, MINUTES, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -163,3 +219,12 @@ def test_a_range_test_finds_the_same_rates_wherever_the_recipe_begins(
         assert f"learning_rate={3e-3 * tested.factor * factor:.2g}" in tested.changes[0]
     assert 0.2 < found[0] / found[1] < 5
     assert 0.05 < found[0] < 10  # near what was tuned by hand
+
+
+def test_rates_of_a_model_over_a_tokenizer_are_tested_with_one_that_is_trained(
+    dataset: Path, tmp_path: Path
+) -> None:
+    latent = mb.Recipe.load("flow-latent").with_(data=dataset)
+    with pytest.raises(mb.MuybridgeError, match=r"trains a tokenizer first") as caught:
+        range_test(latent, 100, tmp_path)
+    assert "tokenizer.run" in caught.value.hint

@@ -48,9 +48,9 @@ def assemble(recipe: Recipe, out: Path, init: Path | None = None) -> Run:
 
     distributed.start()
     if distributed.rank() == 0:
-        settled = settle(recipe, _previous(out), init)  # errors come before anything is made
+        settled = settle(recipe, previous(out), init)  # errors come before anything is made
         with files.locked(out, "run"):
-            old = _previous(out)
+            old = previous(out)
             if old is None:
                 if init is not None:
                     starting.copied(init, settled, out)
@@ -199,7 +199,8 @@ def write(recipe: Recipe, out: Path) -> None:
     files.write_text(out / "recipe.yaml", text)
 
 
-def _previous(out: Path) -> Recipe | None:
+def previous(out: Path) -> Recipe | None:
+    """The recipe of the run in a folder, as it was settled; None where there is no run yet."""
     if (out / "recipe.yaml").is_file():
         return Recipe.from_tree(config.read_yaml(out / "recipe.yaml", "recipe"))
     # Written before the recipe: all that a process killed in `write_new` can have left.

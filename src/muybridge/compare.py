@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .assembly import assemble, settle
+from .assembly import assemble, previous, settle
 from .core import files
 from .core.errors import Interrupted, MuybridgeError
 from .core.progress import say
@@ -63,7 +63,10 @@ def compare(
             "name each recipe once, as in --recipes flow-small,gan3d",
         )
     loaded = [Recipe.load(name, tuple(changes)) for _, name in wanted]
-    given = [settle(recipe.with_(data=data, minutes=minutes), None) for recipe in loaded]
+    given = [
+        settle(recipe.with_(data=data, minutes=minutes), previous(out / name))
+        for name, recipe in zip(names, loaded, strict=True)
+    ]
     runs = [assemble(recipe, out / name) for name, recipe in zip(names, given, strict=True)]
     done: list[Path] = []
     failed, page = dict[str, str](), None

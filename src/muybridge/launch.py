@@ -94,11 +94,19 @@ def check(job: Job) -> None:
     if not (job.data / "dataset.json").is_file():
         raise MuybridgeError(f"--data {job.data} is no dataset", "make one: muybridge prepare")
     processes = job.nodes * max(1, job.gpus)
-    if recipe.training.batch % processes:
+    if (batch := recipe.training.batch) % processes:
         raise MuybridgeError(
-            f"training.batch = {recipe.training.batch} cannot be shared by {processes} processes",
-            f"--set training.batch={-(-recipe.training.batch // processes) * processes}",
+            f"training.batch = {batch} cannot be shared by {processes} processes",
+            f"--set training.batch={-(-batch // processes) * processes}",
         )
+    if recipe.tokenizer is not None and not recipe.tokenizer.run:
+        inner = recipe.first_stage()
+        if inner.training.batch % processes:
+            raise MuybridgeError(
+                f"training.batch = {inner.training.batch} of its tokenizer, {inner.name}, cannot "
+                f"be shared by {processes} processes",
+                f"train {inner.name} before, and --set tokenizer.run=RUN; or take fewer processes",
+            )
 
 
 def slurm(job: Job) -> str:
@@ -128,8 +136,8 @@ srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={ma
   {command}
 code=$?
 # Asked to stop, it saved and ended: the same command goes on where it was.
-if [ $code -ne 0 ] && [ -d "$out/checkpoints" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt 20 ] \\
-  && ! grep -q '"kind": "end"' "$out/log.jsonl"; then
+if [ $code -ne 0 ] && [ -f "$out/recipe.yaml" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt 20 ] \\
+  && ! tail -n 1 "$out/log.jsonl" | grep -q '"kind": "end"'; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit $code

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .core import files
+from .core import distributed, files
 from .core.errors import MuybridgeError, RecipeError
 from .evaluation.reference_weights import Loaded, load
 from .evaluation.references import PUBLISHED
@@ -46,8 +46,11 @@ def settled(config: Perceptual) -> Perceptual:
 def copied(recipe: Recipe, out: Path) -> None:
     """Keeps one's own network in the run, which is whole by itself."""
     given = recipe.perceptual
-    if given is not None and given.run and not (out / FOLDER / "recipe.yaml").exists():
+    if given is None or not given.run or (out / FOLDER / "recipe.yaml").exists():
+        return
+    if distributed.rank() == 0:
         copy_of(Path(given.run), out / FOLDER)
+    distributed.wait()
 
 
 class Distance:

@@ -97,9 +97,7 @@ class Run:
 
         `judged` is given the figures of held-out clips each time; what it raises ends training.
         """
-        torch.set_num_threads(self.recipe.training.threads)
-        if self.recipe.training.precision == "tf32":
-            torch.set_float32_matmul_precision("high")
+        device.settle(self.recipe.training.threads, self.recipe.training.precision == "tf32")
         dataset = Dataset.open(self.recipe.data.folder)
         check_dataset(dataset, self.recipe)
         from . import starting
@@ -113,7 +111,8 @@ class Run:
             starting.begin(objective, self.folder)
             # Weights, their average and two moments, in each checkpoint kept and one on its way.
             size = 16 * sum(p.numel() for p in objective.parameters())
-            files.need_room(self.folder, size * (self.recipe.training.keep + 2), "training")
+            more = self.recipe.training.keep + 2 - len(checkpoints.newest(self.folder))
+            files.need_room(self.folder, size * max(more, 1), "training")
             if distributed.rank() == 0:
                 self._write_environment(dataset, objective)
             return loop.train(
@@ -156,7 +155,7 @@ class Run:
                 figures = {n: objective.held_out(batch.to(where)) for n, batch in fixed.items()}
             found = {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
             if judged is not None:
-                judged(found)
+                judged(found | {"progress": objective.progress})
             return found
 
         def raw() -> float:
@@ -195,11 +194,12 @@ class Run:
     def sample(self, objective: Objective, request: SampleRequest, what: str = "") -> Tensor:
         """Samples a few clips at a time, on the device, and gives them on the CPU."""
         made = []
-        chunks = range(0, len(request), CHUNK)
+        most = min(CHUNK, self.recipe.training.micro_batch or CHUNK)
+        chunks = range(0, len(request), most)
         for begin in progress.track(chunks, what) if what else chunks:
             with torch.no_grad(), self.autocast():
                 made.append(
-                    objective.sample(request.part(begin, begin + CHUNK).to(device.pick())).cpu()
+                    objective.sample(request.part(begin, begin + most).to(device.pick())).cpu()
                 )
         return torch.cat(made)
 

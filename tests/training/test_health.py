@@ -180,10 +180,10 @@ def test_vitals_are_what_their_names_say() -> None:
 
 
 def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -> None:
-    def judge(monitor: Monitor, steps: list[int]) -> None:
-        for step in steps:
-            monitor.write("validation", step, progress=0.5, loss=1.0, tokens_used=0.0)
-        monitor.close()
+    def judge(opened: Monitor, steps: list[int]) -> None:
+        with opened as monitor:
+            for step in steps:
+                monitor.write("validation", step, progress=0.5, loss=1.0, tokens_used=0.0)
 
     judge(Monitor(tmp_path, 0), [1, 2, 3])
     assert len(told(tmp_path)) == 1

@@ -46,6 +46,16 @@ def pick() -> torch.device:
     return torch.device("cpu")
 
 
+def settle(threads: int, rounded: bool) -> None:
+    """Threads of the CPU; and on a GPU whether products of float32, those of convolutions among
+    them, may be rounded to TF32."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if rounded else "highest")
+    torch.backends.cudnn.allow_tf32 = rounded
+
+
 def cores() -> int:
     """Cores this process may use, which a container can make fewer than the machine has."""
     affinity = hasattr(os, "sched_getaffinity")

@@ -35,6 +35,10 @@ class RunError(MuybridgeError):
     """A run folder, a checkpoint or a training step that cannot go on."""
 
 
+class NotFinite(RunError):
+    """A loss or a gradient that is no number."""
+
+
 class Interrupted(MuybridgeError):
     """Someone asked to stop; all that was done is saved."""
 

@@ -118,8 +118,8 @@ class Best:
     """The best weights so far: where in training, and the figure they were chosen by."""
 
     step: int = 0
+    seconds: float = 0.0
     value: float = math.inf
-    progress: float = 0.0
 
 
 def best(run: Path) -> Best:
@@ -128,13 +128,13 @@ def best(run: Path) -> Best:
     if not path.exists():
         return Best()
     found = files.read_json(path, "best checkpoint")
-    return Best(int(found["step"]), float(found["loss"]), float(found.get("progress", 0.0)))
+    return Best(int(found["step"]), float(found.get("seconds", 0.0)), float(found["loss"]))
 
 
 def save_best(run: Path, position: Position, value: float, average: Mapping[str, Tensor]) -> None:
     """Keeps averaged weights as the best so far."""
     save(run, f"best-{position.step:08d}", position, {"average": average})
-    facts = {"format": 1, "step": position.step, "loss": value, "progress": position.progress}
+    facts = {"format": 1, "step": position.step, "seconds": position.seconds, "loss": value}
     files.write_json(run / "best.json", facts)
 
 

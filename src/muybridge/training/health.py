@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from ..core import distributed, files
 from ..core.clips import Batch
-from ..core.errors import RunError
+from ..core.errors import NotFinite
 
 
 def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -> None:
@@ -24,7 +24,7 @@ def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -
     `facts` are those of the step, its "loss" and "gradient_norm" among them.
 
     Raises:
-        RunError: names the step, the values and the clips, and where the last good weights are.
+        NotFinite: names the step, the values and the clips, and where the last good weights are.
     """
     values = {name: float(facts[name]) for name in ("loss", "gradient_norm")}
     bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -39,7 +39,7 @@ def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -
     with files.atomic(path.with_suffix(".safetensors")) as place:
         save_file(tensors, place)
     shown = ", ".join(batch.names[:4]) + (" ..." if len(batch.names) > 4 else "")
-    raise RunError(
+    raise NotFinite(
         f"step {step}: {', '.join(f'{name} is {value}' for name, value in bad.items())}; the "
         f"batch was {shown} (all of it in {path.with_suffix('')}.json and .safetensors)",
         "the weights of the last checkpoint are untouched; lower training.optimizer.learning_rate "

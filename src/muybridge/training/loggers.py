@@ -46,7 +46,9 @@ class TensorBoard:
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._writer: Any = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=step + 1 if step else 0
+        )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """A scalar each."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,10 +79,13 @@ def train(
     batches = hooks.batches(step)
     first = distributed.rank() == 0
     monitor = Monitor(run, step, config.loggers, config.clip) if first else None
-    stale = _stale(config, run, before)
+    stale, ended = _stale(config, hooks, run, before), False
     if monitor and step:
         monitor.write("resume", step, seconds=begun_at.seconds)
-    with closing(batches), budget.interrupts() as stopping, progress.bar("train", 1.0) as advance:
+    with (
+        monitor or nullcontext(), closing(batches), budget.interrupts() as stopping,
+        progress.bar("train", 1.0) as advance,
+    ):  # fmt: skip
         while True:
             seconds = distributed.same(clock.seconds())
             spent = _spent(config, hooks, step, seconds)
@@ -90,7 +93,7 @@ def train(
             if fresh:
                 due = partial(budget.due, before=before, spent=spent, step=step)
                 _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
-                stale = due(config.validations) and _stale(config, run, spent)
+                stale = due(_marks(config)) and _stale(config, hooks, run, spent)
             done = spent >= 1 or bool(distributed.same(float(stale or stopping())))
             if fresh and (done or seconds - saved >= config.save_seconds):
                 state = parts.state()
@@ -100,6 +103,9 @@ def train(
                     checkpoint.rotate(run, config.keep, step)
                 saved = seconds
             if done:
+                ended = spent >= 1 or bool(distributed.same(float(stale)))
+                if monitor and ended:
+                    monitor.write("end", step, seconds=clock.seconds(), early=spent < 1)
                 break
 
             before, began = spent, time.perf_counter()
@@ -124,11 +130,6 @@ def train(
                 facts["peak_memory_gib"] = peak_memory() / 2**30
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
             advance(to=spent, note=monitor.note(step, facts["loss"]) if monitor else "")
-    ended = spent >= 1 or bool(distributed.same(float(stale)))
-    if monitor:
-        if ended:
-            monitor.write("end", step, seconds=clock.seconds(), early=spent < 1)
-        monitor.close()
     distributed.wait()  # one that leaves early closes what another may still listen to
     if not ended:
         raise Interrupted(f"stopped at step {step}, which is saved", "to go on, run it again")
@@ -199,7 +200,8 @@ def _update(
         return terms, shares
 
     terms, shares = memory.fitting(parts.micro, config.micro_batch or len(batch), gradients)
-    distributed.add_up([*terms.values(), *optimizer.gradients()])
+    distributed.add_up(terms.values())
+    optimizer.add_up()
     parts.scale.down(optimizer.parameters.values())
     norm = sharding.clip(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}
@@ -208,12 +210,18 @@ def _update(
     return {"loss": loss, "losses": told, "gradient_norm": norm}
 
 
-def _stale(config: Config, run: Path, spent: float) -> bool:
-    """Whether held-out clips were judged too often in turn without a better checkpoint."""
+def _marks(config: Config) -> int:
+    """How often in the budget it is judged what the best checkpoint is chosen by."""
+    return config.validations if config.best == "loss" else config.measures
+
+
+def _stale(config: Config, hooks: Hooks, run: Path, spent: float) -> bool:
+    """Whether it was judged too often in turn without a better checkpoint."""
     if config.patience is None or distributed.rank():
         return False
-    marks = (int(share * config.validations) for share in (spent, checkpoint.best(run).progress))
-    now, then = marks
+    best = checkpoint.best(run)
+    shares = spent, _spent(config, hooks, best.step, best.seconds)
+    now, then = (int(share * _marks(config)) for share in shares)
     return now - then >= config.patience
 
 

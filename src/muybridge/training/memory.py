@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ..core.errors import RunError
 from ..core.progress import say
@@ -26,12 +27,20 @@ class Micro:
     most: int | None = None
     settled: bool = False
 
+    def state(self) -> dict[str, Tensor]:
+        """What the next update depends on."""
+        return {} if self.most is None else {"most": torch.tensor(self.most)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave."""
+        self.most = int(state["most"]) if state else None
+
 
 def fitting(micro: Micro, clips: int, compute: Callable[[int], T]) -> T:
     """Calls `compute` with a number of clips at once that memory suffices for.
 
     Where it does not, half as many are tried, and it stays so. A batch is the same however it is
-    cut, but for rounding: all chance comes from the clips' own seeds.
+    cut, but for rounding and for dropout: all other chance comes from the clips' own seeds.
 
     Args:
         micro: the number so far; lowered.

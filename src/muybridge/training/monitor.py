@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..core import files
 from ..core.progress import say
@@ -80,8 +80,11 @@ class Monitor:
         """A line for a bar: where training is, and the last that was seen of it."""
         return "  ".join([f"step {step}", f"loss {loss:.3f}", *self._told.values()])
 
-    def close(self) -> None:
-        """Flushes all to disk."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Flushes all to disk; services let go of the run, however it ended."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()

@@ -14,7 +14,7 @@ from .checkpoint import Position
 from .loss_scale import LossScale
 from .memory import Micro
 
-_SCALE = "loss_scale/"
+_SCALE, _MICRO = "loss_scale/", "micro_batch/"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class TrainingParts:
         """
         moments = {f"{n}/{k}": v for n, o in self.optimizers.items() for k, v in o.state().items()}
         moments |= {f"{_SCALE}{k}": v for k, v in self.scale.state().items()}
+        moments |= {f"{_MICRO}{k}": v for k, v in self.micro.state().items()}
         model, average = self.objective.state_dict(), self.average.values
         parts = {"model": model, "average": average, "optimizer": moments}
         return {part: sharding.wholes(tensors) for part, tensors in parts.items()}
@@ -60,6 +61,7 @@ class TrainingParts:
         for name, optimizer in self.optimizers.items():
             optimizer.restore(_under(f"{name}/", state["optimizer"]))
         self.scale.restore(_under(_SCALE, state["optimizer"]))
+        self.micro.restore(_under(_MICRO, state["optimizer"]))
         return position
 
 

@@ -100,9 +100,10 @@ def _parallel(axes: Any, done: list[Trial]) -> None:
     columns = []
     for name in names:
         values = [one.values[name] for one in done]
-        kinds = sorted(set(values), key=lambda v: yaml.safe_dump(v))
+        told = [yaml.safe_dump(value) for value in values]  # a choice may be a list
+        kinds = sorted(set(told))
         numeric = all(isinstance(v, int | float) and v > 0 for v in values)
-        column = np.log(values) if numeric else np.array([kinds.index(v) for v in values], float)
+        column = np.log(values) if numeric else np.array([kinds.index(v) for v in told], float)
         width = float(column.max() - column.min())
         columns.append((column - column.min()) / width if width else np.full(len(column), 0.5))
     order = np.argsort([-_rank(one) for one in done])

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import files
-from ..core.errors import MuybridgeError, RunError
+from ..core.errors import MuybridgeError, NotFinite
 from ..recipe import Recipe
 from ..training.optimizers import RANGE
 
@@ -55,8 +55,14 @@ def range_test(recipe: Recipe, steps: int, out: Path) -> Rates:
         out: a folder, which is made.
 
     Raises:
-        MuybridgeError: the loss was not a number before there was anything to see.
+        MuybridgeError: the loss was not a number before there was anything to see, or a tokenizer
+            is to be trained first.
     """
+    if recipe.tokenizer is not None and not recipe.tokenizer.run:
+        raise MuybridgeError(
+            f"{recipe.name} trains a tokenizer first, and is tested with one that is trained",
+            f"test {recipe.tokenizer.recipe}, or --set tokenizer.run=RUN",
+        )
     own = recipe.training.optimizer
     rising = _losses(recipe, steps, _ABOVE)
     if len(rising) < max(10, steps // 4):
@@ -94,7 +100,7 @@ def _losses(recipe: Recipe, steps: int, factor: float) -> list[float]:
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
         # That it fails at last is what the test is for.
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(NotFinite):
             rising.train(run)
         log = run / "log.jsonl"
         text = log.read_text(encoding="utf-8") if log.exists() else ""

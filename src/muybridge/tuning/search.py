@@ -7,7 +7,9 @@ journal beside them, so that several processes can share it and a killed one los
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..assembly import assemble, settle
-from ..core import files
-from ..core.errors import MuybridgeError
+from ..core import chance, files
+from ..core.errors import MuybridgeError, RecipeError, RunError
 from ..core.progress import say
 from ..recipe import Recipe
 from .space import Space
@@ -78,19 +80,18 @@ def tune(
     recipe = recipe.with_(minutes=minutes)
     for name, one in space.items():
         settle(recipe.with_(_change(name, one.some)), None)
-    study = _study(out, recipe.seed, prune)
+    study = _study(out, prune)
     own = {name: _value(recipe, name) for name in space}
-    if not study.trials and all(space[name].holds(value) for name, value in own.items()):
-        study.enqueue_trial(own)
+    held = all(space[name].holds(value) for name, value in own.items())
     while True:
-        with _claimed(study, trials, out) as trial:
+        with _claimed(study, trials, out, recipe.seed, own if held else None) as trial:
             if trial is None:
                 break
             _tried(study, trial, recipe, space, out)
     return _summary(study, recipe, out)
 
 
-def _study(out: Path, seed: int, prune: bool) -> optuna.Study:
+def _study(out: Path, prune: bool) -> optuna.Study:
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -107,22 +108,29 @@ def _study(out: Path, seed: int, prune: bool) -> optuna.Study:
     return optuna.create_study(
         study_name="muybridge",
         storage=JournalStorage(JournalFileBackend(str(out / JOURNAL))),
-        sampler=optuna.samplers.TPESampler(n_startup_trials=_FEWEST, seed=seed, multivariate=True),
         pruner=pruner,
         load_if_exists=True,
     )
 
 
 @contextlib.contextmanager
-def _claimed(study: optuna.Study, trials: int, out: Path) -> Iterator[optuna.Trial | None]:
+def _claimed(
+    study: optuna.Study, trials: int, out: Path, seed: int, own: Mapping[str, Any] | None
+) -> Iterator[optuna.Trial | None]:
     """A trial that a killed process left, or a new one, which no other process takes; None where
-    there are enough."""
+    there are enough. The first has the recipe's `own` values."""
+    from optuna.samplers import TPESampler
     from optuna.trial import Trial as Asked
     from optuna.trial import TrialState
 
     with contextlib.ExitStack() as claim:
         with _alone(out):
+            if own is not None and not study.get_trials(deepcopy=False):
+                study.enqueue_trial(dict(own))
             known = study.get_trials(deepcopy=False)
+            # A draw of its own for each trial, whichever process makes it.
+            drawn = chance.mix(seed, "trial", len(known)) % 2**32
+            study.sampler = TPESampler(n_startup_trials=_FEWEST, seed=drawn, multivariate=True)
             for one in known:
                 if one.state == TrialState.RUNNING:
                     with contextlib.suppress(MuybridgeError):  # another process is at it
@@ -158,38 +166,38 @@ def _tried(
 
     values = {name: one.draw(trial, name) for name, one in space.items()}
     say(f"trial {trial.number}: {', '.join(f'{n}={_shown(v)}' for n, v in values.items())}")
-    least = float("inf")
-    count = 0
+    folder = _folder(out, trial.number)
 
     def judged(figures: Mapping[str, Any]) -> None:
-        nonlocal least, count
-        least, count = min(least, float(figures["loss"])), count + 1
-        trial.report(least, count)
+        mark = int(figures["progress"] * recipe.training.validations)
+        if not mark:
+            return  # nothing is learned yet: it tells of fresh weights, not of these settings
+        with warnings.catch_warnings():
+            # A mark that a killed process reported keeps what it had then.
+            warnings.simplefilter("ignore", UserWarning)
+            trial.report(min(_least(folder), float(figures["loss"])), mark)
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    changed = recipe.with_(*(_change(name, value) for name, value in values.items()))
-    run = assemble(changed, _folder(out, trial.number))
     try:
-        run.train(judged)
+        changed = recipe.with_(*(_change(name, value) for name, value in values.items()))
+        assemble(changed, folder).train(judged)
     except optuna.TrialPruned:
-        say(f"trial {trial.number}: ended early at {least:.4g}")
+        say(f"trial {trial.number}: ended early at {_least(folder):.4g}")
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    except MuybridgeError as error:
-        if "not finite" not in str(error) and "nan" not in str(error):
-            raise
+    except (RunError, RecipeError) as error:  # of these settings; of the disk, say, it is raised
         say(f"trial {trial.number}: {error.message}")
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     else:
-        study.tell(trial, _least(run.folder))
+        study.tell(trial, _least(folder))
 
 
 def _least(folder: Path) -> float:
-    """The least held-out loss of a whole run, which may have been gone on with."""
-    losses: list[float] = []
+    """The least held-out loss of a run's trained weights so far."""
+    losses = [math.inf]
 
     def take(line: Mapping[str, Any]) -> None:
-        if line.get("kind") == "validation":
+        if line.get("kind") == "validation" and line["step"]:
             losses.append(float(line["loss"]))
 
     files.each_line(folder / "log.jsonl", take)
