@@ -23,11 +23,14 @@ def plain_modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return plain_normal(x) * (1 + scale) + shift
 
 
-def plain_attention(qk: Tensor, v: Tensor, turn: Turn) -> Tensor:
+def plain_attention(qk: Tensor, v: Tensor, turn: Turn, causal: bool = False) -> Tensor:
     # A pair of channels is a complex number, and a turn a product with another.
     turned = torch.complex(*plain_normal(qk).chunk(2, -1)) * torch.complex(*turn)
     q, k = torch.cat([turned.real, turned.imag], -1).unbind(2)
     logits = torch.einsum("bqhc,bkhc->bhqk", q, k) / q.shape[-1] ** 0.5
+    if causal:
+        later = torch.ones(logits.shape[-2:]).triu(1).bool()
+        logits = logits.masked_fill(later, -torch.inf)
     return torch.einsum("bhqk,bkhc->bqhc", logits.softmax(-1), v).flatten(2)
 
 
@@ -97,14 +100,15 @@ def test_squared_relu_equals_its_plain_form() -> None:
     [(1, 1, 1, 2), (2, 5, 3, 4), (3, 17, 2, 8), (1, 40, 1, 64)],
 )
 @pytest.mark.parametrize("own_turns", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
 def test_attention_equals_its_plain_form(
-    batch: int, tokens: int, heads: int, channels: int, own_turns: bool
+    batch: int, tokens: int, heads: int, channels: int, own_turns: bool, causal: bool
 ) -> None:
     qk, v = drawn(batch, tokens, heads, channels)
     turn = turning(batch if own_turns else 1, tokens, channels // 2)
     assert_alike(
-        results(partial(fused.attention, turn=turn), qk, v),
-        results(partial(plain_attention, turn=turn), qk, v),
+        results(partial(fused.attention, turn=turn, causal=causal), qk, v),
+        results(partial(plain_attention, turn=turn, causal=causal), qk, v),
     )
 
 
@@ -209,22 +213,23 @@ def test_turning_into_memory_equals_turning() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "torchs_own"), [(16, False), (17, True)])
+@pytest.mark.parametrize("causal", [False, True])
 def test_above_the_limit_torchs_own_attention_gives_the_same(
-    tokens: int, torchs_own: bool, monkeypatch: pytest.MonkeyPatch
+    tokens: int, torchs_own: bool, causal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fused, "_WHOLE_TABLE", 16)
     own, calls = torch.nn.functional.scaled_dot_product_attention, []
 
-    def counted(*given: Tensor) -> Tensor:
+    def counted(*given: Tensor, **how: bool) -> Tensor:
         calls.append(given[0].shape)
-        return own(*given)
+        return own(*given, **how)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
     qk, v = drawn(2, tokens, 2, 8)
     turn = turning(2, tokens, 4)
-    made = results(partial(fused.attention, turn=turn), qk, v)
+    made = results(partial(fused.attention, turn=turn, causal=causal), qk, v)
     assert bool(calls) == torchs_own
-    assert_alike(made, results(partial(plain_attention, turn=turn), qk, v))
+    assert_alike(made, results(partial(plain_attention, turn=turn, causal=causal), qk, v))
 
 
 def halved(values: tuple[Tensor, ...]) -> list[Tensor]:

@@ -75,8 +75,12 @@ def test_spread_is_least_at_the_latents_own_mean_and_deviation() -> None:
     with torch.no_grad():
         latents = made.network.encode(data.clips).transpose(1, 2)
         std, mean = torch.std_mean(latents, (0, 2, 3, 4), correction=0)
-        made.network.middle.copy_(mean.view(-1, 1, 1))
-        made.network.log_scale.copy_(std.log().view(-1, 1, 1))
+        made.network.middle.copy_(mean.view(-1, 1, 1) / vae._PACE)
+        made.network.log_scale.copy_(std.log().view(-1, 1, 1) / vae._PACE)
+        standard = made.network.standardised(latents.transpose(1, 2)).transpose(1, 2)
+    spread, middle = torch.std_mean(standard, (0, 2, 3, 4), correction=0)
+    torch.testing.assert_close(spread, torch.ones_like(spread))
+    torch.testing.assert_close(middle, torch.zeros_like(middle), atol=1e-4, rtol=0)
     made.loss(data, "prior", 0.5).sums["spread"].sum().backward()
     assert float(made.network.middle.grad.abs().max()) < 1e-4
     assert float(made.network.log_scale.grad.abs().max()) < 1e-4

@@ -176,6 +176,7 @@ def test_the_network_is_fed_real_frames_at_first_and_its_own_as_training_goes_on
         fed = network.fed[-1] * std + mean  # the last pass is the one that is learned from
         own = (fed[:, 1:] - data.clips[:, :-1]).abs().amax((2, 3, 4)) > 1e-5
         shares.append(float(own.float().mean()))
+        assert torch.equal(own.all(1), own.any(1))  # clips follow their own frames all along
         # Its own frame is what it made of the one that it was fed before.
         made_before = (fed[:, :-1] + 1.5 * std).clamp(-1, 1)
         torch.testing.assert_close(fed[:, 1:][own], made_before[own])

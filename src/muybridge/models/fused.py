@@ -82,7 +82,7 @@ class _SquaredRelu(torch.autograd.Function):
         return (gradients[0] * x).mul_(2)
 
 
-def attention(qk: Tensor, v: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+def attention(qk: Tensor, v: Tensor, turn: tuple[Tensor, Tensor], causal: bool = False) -> Tensor:
     """Attention with normalised queries and keys, turned by rotary angles.
 
     Queries and keys are normalised over each head's channels (Dehghani et al. 2023), so that no
@@ -92,15 +92,16 @@ def attention(qk: Tensor, v: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         qk: queries and keys (batch, tokens, 2, heads, channels).
         v: values (batch, tokens, heads, channels).
         turn: cosines and sines (batch or 1, tokens, 1, 1, channels / 2).
+        causal: a token sees those before it and itself alone.
 
     Returns:
         (batch, tokens, heads x channels).
     """
     if qk.is_cuda or qk.shape[1] > _WHOLE_TABLE:
         q, k = _turned(F.layer_norm(qk, qk.shape[-1:]), *turn).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v.transpose(1, 2))
+        mixed = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=causal)
         return mixed.transpose(1, 2).flatten(2)
-    made: Tensor = _Attention.apply(qk, v, *turn)  # type: ignore[no-untyped-call]
+    made: Tensor = _Attention.apply(qk, v, *turn, causal)  # type: ignore[no-untyped-call]
     return made
 
 
@@ -120,7 +121,7 @@ def _turn_into(made: Tensor, qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, qk: Tensor, v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx: Any, qk: Tensor, v: Tensor, cos: Tensor, sin: Tensor, causal: bool) -> Tensor:
         batch, tokens, _, heads, channels = qk.shape
         normal, mean, rstd = torch.native_layer_norm(qk, [channels], None, None, 1e-5)
         # Half of the logits' scale on each side.
@@ -131,6 +132,8 @@ class _Attention(torch.autograd.Function):
         q, k = apart.flatten(1, 2)
         v = v.transpose(1, 2).reshape(-1, tokens, channels)
         table = (q @ k.transpose(1, 2)).exp_()
+        if causal:
+            table.tril_()  # what is 0 here has no slope in `backward` either
         total = table.sum(-1, keepdim=True)
         mixed = (table @ v).div_(total)
         ctx.save_for_backward(qk, mean, rstd, cos, sin, q, k, v, table, total, mixed)
@@ -156,4 +159,4 @@ class _Attention(torch.autograd.Function):
         back = torch.ops.aten.native_layer_norm_backward(
             normal, qk, [channels], mean, rstd, None, None, [True, False, False]
         )[0]
-        return back, back_v, None, None
+        return back, back_v, None, None, None

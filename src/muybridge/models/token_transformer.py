@@ -355,14 +355,13 @@ class Block(nn.Module):
         qk = self.qk(x).view(batch, tokens, 2, self.heads, -1)
         v = self.v(x).view(batch, tokens, self.heads, -1)
         made: Tensor
-        if not self.causal:
-            made = self.out(fused.attention(qk, v, turn))
+        if past is None:
+            made = self.out(fused.attention(qk, v, turn, self.causal))
             return made
         turned = fused._turned(F.layer_norm(qk, qk.shape[-1:]), *turn).to(v.dtype)
         q, k = turned.permute(2, 0, 3, 1, 4)
         v = v.transpose(1, 2)
-        if past is not None:
-            k, v = past.with_new(k, v)
+        k, v = past.with_new(k, v)
         if tokens == 1:  # it sees all that is kept; torch's kernel is slow for a single row
             mixed = ((q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)).softmax(-1) @ v
         else:

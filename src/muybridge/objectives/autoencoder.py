@@ -33,10 +33,10 @@ class Config(Section):
 
     pixels: losses.Config = losses.Config(l1=1.0, mse=1.0)
     """Parts of the difference between a clip and its reconstruction."""
-    kl: tuple[NotNegative, NotNegative] = (1e-4, 1e-6)
+    kl: tuple[NotNegative, NotNegative] = (1e-2, 1e-3)
     """Weight of the divergence from a standard Gaussian, in nats a number of the latents: at the
     beginning and at the end of the budget, in between by equal ratios."""
-    prior: flow_matching.Config = flow_matching.Config(time_mean=0.0, time_std=1.0)
+    prior: flow_matching.Config = flow_matching.Config(time_mean=1.0, time_std=1.4)
     """How the prior is trained."""
 
 
@@ -142,7 +142,7 @@ class Autoencoder(Objective):
             latents = self.network.encode(batch.clips)
         # The likelihood of a Gaussian is greatest at the latents' own mean and deviation.
         standard = self.network.standardised(latents)
-        off = (standard.square() / 2 + self.network.log_scale).mean((1, 2, 3, 4))
+        off = self.network.likelihood(standard)
         found = prior.loss(self._of_latents(batch, standard.detach()), "generator", 1.0)
         frames = batch.frame_weight.sum(1)
         # A prior's frame is several of a clip.

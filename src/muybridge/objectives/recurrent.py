@@ -50,8 +50,8 @@ class Config(Section):
     free: NotNegative = 0.0
     """Nats a frame at each scale that cost nothing (free bits; Kingma et al. 2016)."""
     own: Share = 0.5
-    """Share of frames that follow the network's own and not the real one (scheduled sampling), at
-    its highest."""
+    """Share of clips whose frames follow the network's own and not the real ones, as they do when
+    it is sampled (scheduled sampling), at its highest."""
     own_rises: tuple[Share, Share] = (0.1, 0.7)
     """Shares of the budget between which that share rises from 0."""
     noise: NotNegative = 0.0
@@ -152,7 +152,7 @@ class Recurrent(Objective):
         return _each(now, self._compared(stretches, batch, warm))
 
     def own(self, progress: float) -> float:
-        """Share of frames that follow the network's own, at a share of the budget."""
+        """Share of clips that follow the network's own frames, at a share of the budget."""
         begin, end = self.config.own_rises
         if end <= begin:
             return self.config.own * float(progress >= end)
@@ -210,8 +210,8 @@ class Recurrent(Objective):
 
     def _through(self, batch: Batch, own: float, noise: float) -> Iterator[_Stretch]:
         """Draws each frame of clips, its latent from the posterior, after the real one before it,
-        or in a share `own` its own one; a stretch a window, which knows no gradients of the one
-        before."""
+        or in a share `own` of the clips its own one; a stretch a window, which knows no gradients
+        of the one before."""
         network, size = self._network, _size(batch)
         state, last = network.start(len(batch), size), self._blank(len(batch), size)
         for places in self._windows(batch):
@@ -248,28 +248,46 @@ class Recurrent(Objective):
         self, batch: Batch, window: _Window, state: State, last: Tensor, own: float, noise: float
     ) -> Tensor:
         """The frame that each one of a window follows (batch, frames, 3, height, width): nothing
-        before the first, else the real one, or in a share `own` the one drawn in its place.
+        before the first, else the real one, or in a share `own` of the clips the one drawn in its
+        place.
 
         What is drawn is taken as it is, without gradients, as a frame that came from outside: so
         the frames are drawn a second time, all at once, and only this first pass takes turns.
         """
-        fed, pace = [], _pace(batch.times)
+        before = [place - 1 for place in window.places]
+        fed = batch.clips[:, [max(place, 0) for place in before]]
+        if before[0] < 0:
+            fed[:, 0] = last
+        added = torch.zeros_like(fed)
+        if noise:
+            level = noise * chance.uniform(batch.seeds, "level of noise").view(-1, 1, 1, 1)
+            for turn, place in enumerate(window.places):
+                drawn = chance.normal(batch.seeds, fed.shape[2:], f"noise {place}")
+                added[:, turn] = level * drawn * (place > 0)
+        rows = (chance.uniform(batch.seeds, "own") < own).nonzero().flatten()
+        if len(rows):
+            fed[rows] = self._own(batch, window, state, last, added, rows)
+        return fed + added
+
+    def _own(
+        self, batch: Batch, window: _Window, state: State, last: Tensor, added: Tensor, rows: Tensor
+    ) -> Tensor:
+        """Of the clips in some rows of the batch, the frames that were drawn, and what is given,
+        each to be followed by the next."""
+        pace, given, real = _pace(batch.times)[rows], _given(batch)[rows], batch.clips[rows]
+        told, frame, fed = window.told[rows], last[rows], []
+        state = [tuple(part[rows] for part in one) for one in state]
         for turn, place in enumerate(window.places):
-            frame = last
             if place:
-                real, given = batch.clips[:, place - 1], _given(batch)[:, place - 1]
-                takes = chance.uniform(batch.seeds, f"own {place}").view(-1, 1, 1, 1) < own
-                frame = torch.where(takes & ~given, last.clamp(-1, 1), real)
-                if noise:
-                    level = noise * chance.uniform(batch.seeds, "level of noise")
-                    drawn = chance.normal(batch.seeds, real.shape[1:], f"noise {place}")
-                    frame = frame + level.view(-1, 1, 1, 1) * drawn
+                before = place - 1
+                frame = torch.where(given[:, before], real[:, before], frame.clamp(-1, 1))
             fed.append(frame)
-            if own and place + 1 < window.places.stop:
-                state, shown = self._after(state, frame, pace[:, place])
-                each = ([x[:, turn] for x in many] for many in (window.latents, window.seen))
-                change = self._network.draw(shown, window.told, *each)[0]
-                last = frame + change * self.std
+            if place + 1 == window.places.stop:
+                break
+            frame = frame + added[rows, turn]
+            state, shown = self._after(state, frame, pace[:, place])
+            each = ([x[rows, turn] for x in many] for many in (window.latents, window.seen))
+            frame = frame + self._network.draw(shown, told, *each)[0] * self.std
         return torch.stack(fed, 1)
 
     def _after(self, state: State, frame: Tensor, seconds: Tensor) -> tuple[State, list[Tensor]]:
