@@ -11,6 +11,7 @@ import torch
 from . import prefixes, starting
 from .core import config, device, distributed, files
 from .core.errors import RecipeError, RunError
+from .core.mirror import mirrored
 from .data import loader, splits
 from .data.store import Dataset
 from .models import text as text_module
@@ -59,7 +60,7 @@ def assemble(recipe: Recipe, out: Path, init: Path | None = None) -> Run:
                 _same_run(old, settled, out)
                 write(settled, out)
     distributed.wait()
-    return Run.open(out)
+    return Run.open(mirrored(out))
 
 
 def settle(recipe: Recipe, old: Recipe | None, init: Path | None = None) -> Recipe:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .core import distributed, files
 from .core.errors import MuybridgeError, RecipeError
+from .core.mirror import mirrored
 from .evaluation.reference_weights import Loaded, load
 from .evaluation.references import PUBLISHED
 from .recipe import Perceptual, Recipe
@@ -50,7 +51,7 @@ def copied(recipe: Recipe, out: Path) -> None:
         return
     if distributed.rank() == 0:
         copy_of(Path(given.run), out / FOLDER)
-    distributed.wait()
+    mirrored(out / FOLDER)
 
 
 class Distance:

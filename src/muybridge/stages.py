@@ -16,6 +16,7 @@ from .assembly import assemble
 from .core import device, distributed, files
 from .core.clips import Batch
 from .core.errors import RunError
+from .core.mirror import mirrored
 from .core.progress import say, track
 from .data.augment import Config as Augment
 from .data.loader import Loader
@@ -47,7 +48,7 @@ def first(run: Run, dataset: Dataset) -> None:
     distributed.wait()
     if distributed.rank() == 0:
         _measure(run, Run.open(place), dataset)
-    distributed.wait()
+    mirrored(place)
 
 
 def loaded(run: Run) -> tuple[nn.Module, list[float], list[float]]:

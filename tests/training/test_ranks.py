@@ -121,14 +121,23 @@ def weights(run: Path) -> dict[str, Tensor]:
     }
 
 
+def check_no_threads_are_left() -> None:
+    """A group's threads that outlive the interpreter may abort the process."""
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    if any("gloo" in name for name in threads):
+        print("left at the end:", *threads, flush=True)
+        os._exit(1)
+
+
 def together(code: str, environment: Mapping[str, str], count: int = 2, **more: str) -> list[str]:
     """Runs code in several processes that know each other; gives what each printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     start = f"""if True:
-        import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import atexit, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_ranks import *
+        atexit.register(check_no_threads_are_left)  # after what is registered later
         torch.set_num_threads(1); distributed.start()
     """
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)} | more
@@ -242,6 +251,41 @@ def test_the_command_trains_judges_shows_and_goes_on_with_weights_spread(
         assert {"preview", "scores", "resume", "end"} <= {x["kind"] for x in lines}
         losses[name] = [x["loss"] for x in lines if x["kind"] in ("train", "validation")]
     assert losses["two"] == pytest.approx(losses["one"], rel=2e-3)
+
+
+def test_machines_that_share_no_disk_train_a_tokenizer_and_a_model_over_it_and_go_on(
+    data: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Each process has a folder and temporary files of its own; the second is begun anew by a
+    machine that has neither, and by one whose copies are of long ago."""
+    changes = (*SMALL, "training.validations=2", "tokenizer.set=[model.text=null,model.prior=null]")
+    code = """
+        import tempfile
+        own = Path({place!r}) / str(distributed.rank()); own.mkdir(exist_ok=True)
+        tempfile.tempdir = str(own / "tmp" / {machine!r})
+        Path(tempfile.tempdir).mkdir(parents=True, exist_ok=True)
+        wanted = mb.Recipe.load("flow-latent", {changes!r}).with_(
+            "training.steps={steps}", data={data!r})
+        print(wanted.train(own / "run").folder)
+    """
+    given = {"place": str(tmp_path), "data": str(data / "dataset"), "changes": changes}
+    for steps, machine in ((10, "a"), (15, "b"), (20, "a")):
+        call = code.format(**given, steps=steps, machine=machine)
+        told = together(call, environment, LOCAL_RANK="0")
+        places = [Path(one.splitlines()[-1]) for one in told]
+        assert places[0] == tmp_path / "0" / "run" and not (tmp_path / "1" / "run").exists()
+        assert places[1].is_relative_to(tmp_path / "1" / "tmp" / machine)
+        # What came from the first machine, and not what only it looks at.
+        here, there = ({p.name for p in place.iterdir()} for place in places)
+        assert {"log.jsonl", "checkpoints", "tokenizer"} <= here
+        assert {"recipe.yaml", "vocabulary.json", "tokenizer"} <= there <= here - {"log.jsonl"}
+    lines = (tmp_path / "0" / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(x)["step"] for x in lines if '"resume"' in x] == [6, 9]
+    alone = mb.Recipe.load("flow-latent", changes).with_(data=data / "dataset")
+    for steps in (10, 15, 20):
+        alone.with_(f"training.steps={steps}").train(tmp_path / "alone")
+    for part in (".", "tokenizer"):
+        assert not unlike(tmp_path / "0" / "run" / part, tmp_path / "alone" / part, 5e-3)
 
 
 @pytest.mark.parametrize("name", sorted({*FAMILIES} - {*SPREAD}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -23,13 +24,17 @@ _PARENT_DEATH_SIGNAL = 1
 def start() -> None:
     """Joins the group that torchrun describes in the environment, if it does."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        faulthandler.enable()  # of many processes, one that crashes is to say where
+        # What is imported after the group is made takes it for a default and keeps it for ever; its
+        # threads then outlive the interpreter, and the process may abort as it ends.
+        import torch.distributed.nn.functional
+
         _end_with_torchrun()
         gpu = torch.cuda.is_available()
         if gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         # gloo beside nccl, for what is decided on the CPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
-        # Its threads must not outlive the interpreter, or the process may abort as it ends.
         atexit.register(_leave)
 
 
@@ -65,6 +70,11 @@ def rank() -> int:
 def world() -> int:
     """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def leads() -> bool:
+    """Whether it is the first of the processes on its machine, as torchrun says."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def neighbours() -> int:
