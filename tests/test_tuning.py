@@ -196,11 +196,14 @@ def test_settings_that_the_recipe_has_not_are_told_before_any_training(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["flow-small", "gan3d", "simvp", "gru", "vae"])
-def test_the_usual_space_holds_the_recipe_itself(name: str) -> None:
+@pytest.mark.parametrize("name", ["flow-small", "gan3d", "simvp", "gru", "vae", "transformer-ar"])
+def test_the_usual_space_holds_the_recipe_itself_and_only_what_can_be_built(name: str) -> None:
     loaded = mb.Recipe.load(name)
     for setting, one in space.usual_space(loaded).items():
         assert one.holds(search._value(loaded, setting)), setting
+        for value in one.choices or (one.least, one.most):
+            whole = int(value) if one.whole else value
+            assert search._value(loaded.with_(search._change(setting, whole)), setting) == whole
 
 
 def test_a_range_test_finds_the_same_rates_wherever_the_recipe_begins(

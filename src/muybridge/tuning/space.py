@@ -93,8 +93,8 @@ def read_space(path: Path) -> Space:
 
 
 def usual_space(recipe: Recipe) -> Space:
-    """Of a recipe: rates within a factor of ten, batch, decay; depth and dropout of a model that
-    has such a setting."""
+    """Of a recipe: rates within a factor of ten, batch, decay; depth, width and dropout of a model
+    that has such a setting. Not guidance, which no held-out loss tells of."""
     rates = recipe.training.optimizer
     found = {"training.optimizer.learning_rate": rates.learning_rate}
     if rates.kind == "muon":
@@ -108,6 +108,9 @@ def usual_space(recipe: Recipe) -> Space:
     depth = getattr(recipe.model.config, "depth", None)
     if isinstance(depth, int):
         space["model.depth"] = Range(least=max(1, depth // 2), most=2 * depth, whole=True)
+    width, heads = (getattr(recipe.model.config, name, None) for name in ("width", "heads"))
+    if isinstance(width, int) and isinstance(heads, int) and width % (4 * heads) == 0:
+        space["model.width"] = Range(choices=(width // 2, width, 2 * width))
     if hasattr(recipe.model.config, "dropout"):
         space["model.dropout"] = Range(choices=(0.0, 0.1, 0.2))
     return space
