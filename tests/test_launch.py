@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,24 @@ def test_the_script_for_slurm_runs_the_command_on_all_machines(data: Path, tmp_p
     assert "#SBATCH --gpus-per-node=A100:8\n" in script and "#SBATCH --time=24:00:00\n" in script
 
 
+TRAIN, END = '{"kind": "train"}\n', '{"kind": "end"}\n'
+
+
 @pytest.mark.parametrize(
-    ("log", "again"), [('{"kind": "train"}', True), ('{"kind": "end"}', False), (None, False)]
-)
+    ("begun", "log", "again"),
+    [
+        (True, TRAIN, True), (True, TRAIN + END, False), (False, "", False),
+        (True, "", True),  # its tokenizer is trained first
+        (True, END + TRAIN, True),  # gone on with, for longer
+    ],
+)  # fmt: skip
 def test_what_was_cut_off_is_queued_again_and_what_failed_or_ended_is_not(
-    log: str | None, again: bool, data: Path, tmp_path: Path
+    begun: bool, log: str, again: bool, data: Path, tmp_path: Path
 ) -> None:
-    if log is not None:
-        (tmp_path / "first" / "checkpoints").mkdir(parents=True)
+    if begun:
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / "recipe.yaml").write_text("")
+    if log:
         (tmp_path / "first" / "log.jsonl").write_text(log)
     done, calls = run_script(launch.slurm(job(data)), tmp_path, "exit 143")
     assert done.returncode == 143
@@ -113,6 +124,42 @@ def test_the_task_for_skypilot_keeps_the_run_in_a_bucket(data: Path, tmp_path: P
     assert called[-6:] == ["train", "/recipe/mine.yaml", "--data", "/data", "--out", "/runs/mine"]
 
 
+@pytest.mark.slow
+def test_skypilot_itself_reads_the_task(data: Path, tmp_path: Path) -> None:
+    """Its own parser, installed apart."""
+    place, out = tmp_path / "sky", tmp_path / "task.yaml"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(place), "skypilot==0.14.1"]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"SkyPilot cannot be installed here: {done.stderr[-200:]}")
+    made = launch.Job(
+        "flow-small", data, "mine", "A100", 8, 2, bucket="s3://my-runs", cloud="aws/us-east-1"
+    )
+    launch.write(made, "skypilot", out)
+    code = f"""if True:
+        import sys; sys.path.insert(0, {str(place)!r})
+        import sky
+        task = sky.Task.from_yaml({str(out)!r})
+        [wanted] = task.resources
+        print(task.num_nodes, wanted.cloud, wanted.region, wanted.accelerators, wanted.use_spot)
+        kept = [(to, one.source, one.mode.value) for to, one in task.storage_mounts.items()]
+        print(task.file_mounts, kept)
+    """
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+    }
+    read = subprocess.run(
+        [sys.executable, "-S", "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert read.returncode == 0, read.stderr
+    assert read.stdout.splitlines()[-2:] == [
+        "2 AWS us-east-1 {'A100': 8} True",
+        f"{{'/data': {str(data)!r}}} [('/runs', 's3://my-runs', 'MOUNT_CACHED')]",
+    ]
+
+
 def test_what_would_fail_there_is_told_here(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "job"
 
@@ -124,6 +171,9 @@ def test_what_would_fail_there_is_told_here(data: Path, tmp_path: Path) -> None:
         assert not out.exists()
 
     refused("cannot be shared by 24", gpu="A100", gpus=8, nodes=3)
+    refused(
+        "16 of its tokenizer", recipe="flow-latent", changes=("training.batch=32",), gpus=8, nodes=4
+    )
     refused("is no dataset", data=tmp_path)
     refused("training.bach", changes=("training.bach=3",))
     refused("flow-smal", recipe="flow-smal")
