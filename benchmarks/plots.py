@@ -61,8 +61,10 @@ def guidance() -> None:
     for name in ("appearance", "motion"):
         right.plot(scales, [row[f"{name} distance"] for row in rows], marker="o", label=name)
     right.set(yscale="log", ylabel="distance", xlabel="guidance")
-    for axes in (left, right):
-        axes.legend(fontsize="small")
+    right.set_yticks(ticks := [20, 50, 100, 200, 500], [f"{t:g}" for t in ticks])
+    right.minorticks_off()
+    left.legend(fontsize="small", ncol=2, loc="center", bbox_to_anchor=(0.5, 0.47))
+    right.legend(fontsize="small")
     figure.savefig(DOCS / "guidance.png", dpi=100)
 
 
