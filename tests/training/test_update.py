@@ -242,6 +242,23 @@ def test_where_ranks_must_agree_on_the_number_it_is_told_and_not_changed() -> No
     assert tried == [8] and "training.micro_batch=4" in caught.value.hint
 
 
+@pytest.mark.parametrize("error", FULL, ids=lambda e: type(e).__name__)
+def test_where_judging_does_not_fit_it_says_what_to_lower(error: BaseException) -> None:
+    with pytest.raises(RunError, match="does not suffice to judge") as caught, memory.judging():
+        raise error
+    assert "evaluation.held_out" in caught.value.hint
+    with pytest.raises(RuntimeError, match="shapes"), memory.judging():
+        raise RuntimeError("shapes do not match")
+
+
+def test_what_was_settled_after_out_of_memory_is_kept_in_the_checkpoint() -> None:
+    micro, after = memory.Micro(4), memory.Micro()
+    after.restore(micro.state())
+    assert after.most == 4
+    after.restore(memory.Micro().state())
+    assert after.most is None
+
+
 def test_other_errors_are_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         update(Large(1, RuntimeError("shapes do not fit")), batch(BRIGHT, DARK))

@@ -92,7 +92,8 @@ def train(
             fresh = step > begun_at.step or step == 0
             if fresh:
                 due = partial(budget.due, before=before, spent=spent, step=step)
-                _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
+                with memory.judging():
+                    _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
                 stale = due(_marks(config)) and _stale(config, hooks, run, spent)
             done = spent >= 1 or bool(distributed.same(float(stale or stopping())))
             if fresh and (done or seconds - saved >= config.save_seconds):

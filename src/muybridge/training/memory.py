@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -77,6 +78,21 @@ def fitting(micro: Micro, clips: int, compute: Callable[[int], T]) -> T:
             f"out of memory with {size} clips at once: {micro.most} from now on, of the same "
             f"batch (training.micro_batch={micro.most} says so from the beginning)"
         )
+
+
+@contextlib.contextmanager
+def judging() -> Iterator[None]:
+    """Within, clips are judged and samples made; where memory does not suffice, it says so."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise RunError(
+            "memory does not suffice to judge held-out clips, or to make samples",
+            "lower evaluation.held_out, clips judged at once, and training.micro_batch, samples "
+            "made at once",
+        ) from error
 
 
 def _out_of_memory(error: BaseException) -> bool:
