@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import muybridge as mb
 from muybridge import starting
 from muybridge.assembly import assemble
 from muybridge.data.prepare import Config as Preparing
+from muybridge.training import checkpoint, loop
 
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "model.patch=[4,8,8]", "model.width=16",
@@ -100,6 +103,25 @@ def test_training_ends_when_held_out_clips_get_no_better(
     # The same command has nothing left to do.
     again = recipe.train(tmp_path / "run")
     assert again.trained()[1].step == end["step"]
+
+
+def test_patience_counts_what_the_best_is_chosen_by_over_the_budget_there_is(
+    tmp_path: Path,
+) -> None:
+    hooks: Any = SimpleNamespace(epoch=1)
+
+    def stale(spent: float, **settings: Any) -> bool:
+        config = loop.Config(**{"steps": 1000, "minutes": None, "patience": 1} | settings)
+        return loop._stale(config, hooks, tmp_path, spent)
+
+    scored = {"best": "appearance distance", "measures": 4}
+    assert [stale(spent, **scored) for spent in (0.13, 0.24, 0.26)] == [False, False, True]
+    assert stale(0.13)  # of the loss, which is looked at eight times
+    # Found at nine tenths of a budget that was then made ten times as long.
+    checkpoint.save_best(tmp_path, checkpoint.Position(90, 9.0, 0.9), 1.0, {"w": torch.zeros(1)})
+    assert [stale(spent, patience=3) for spent in (0.3, 0.4)] == [False, True]
+    minutes = {"steps": None, "minutes": 0.3}  # 9 seconds are half of it
+    assert [stale(spent, **minutes) for spent in (0.6, 0.7)] == [False, True]
 
 
 def test_the_best_checkpoint_may_be_chosen_by_a_distance() -> None:
