@@ -128,6 +128,9 @@ def test_the_best_checkpoint_may_be_chosen_by_a_distance() -> None:
     with pytest.raises(mb.MuybridgeError, match="neither loss nor a distance") as caught:
         mb.Recipe.load("flow-small", ("training.best=motion distance",))
     assert "add motion" in caught.value.hint
+    with pytest.raises(mb.MuybridgeError, match="never scored"):
+        mb.Recipe.load("flow-small", ("training.best=motion distance", "training.measures=0",
+                                      "evaluation.during=[motion]"))  # fmt: skip
     kept = mb.Recipe.load(
         "flow-small", ("training.best=motion distance", "evaluation.during=[motion]")
     )

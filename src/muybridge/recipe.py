@@ -195,6 +195,11 @@ class Recipe:
                 f"add {best.removesuffix(' distance')} there, or take "
                 + ", ".join(["loss", *(f"'{name} distance'" for name in during)]),
             )
+        if best != "loss" and not self.training.measures:
+            raise RecipeError(
+                f"training.best = {best!r}, but training.measures = 0: it is never scored",
+                "set training.measures=4, or training.best=loss",
+            )
         against = getattr(getattr(self.objective.config, "pixels", None), "adversarial", 0.0)
         if against and self.critic is None:
             raise RecipeError(
