@@ -70,7 +70,18 @@ def _root(
 
 
 def main() -> None:
-    """Runs the command line; what a person can put right is told without a traceback."""
+    """Runs the command line."""
+    try:
+        _run()
+    except SystemExit as ended:
+        several = sys.modules.get("muybridge.core.distributed")  # not imported for this alone
+        if several is not None:
+            several.end(ended.code)
+        raise
+
+
+def _run() -> None:
+    """What a person can put right is told without a traceback."""
     from ..core.errors import Interrupted, MuybridgeError
 
     try:

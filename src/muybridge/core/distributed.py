@@ -62,6 +62,18 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
+def end(code: object) -> None:
+    """Ends a process of several here and now, by the code of a `SystemExit`; one alone goes on.
+
+    PyTorch keeps a group for ever once weights were spread over it: see `start`.
+    """
+    if dist.is_initialized():
+        _leave()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 def rank() -> int:
     """This process's number, 0 when alone."""
     return dist.get_rank() if dist.is_initialized() else 0
