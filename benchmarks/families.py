@@ -4,8 +4,8 @@
     python benchmarks/families.py --out FOLDER --data actions --minutes 5 gan3d gru
 
 What is trained and judged is not made again, so that it can be spread over days. The page is
-FOLDER/DATA/leaderboard.html; the table here is a part of it. Distances and the rest are divided by
-their floor where there is one: the same of real clips.
+FOLDER/DATA/leaderboard.html, with samples in FOLDER/DATA/wall.png; the table here is a part of it.
+Distances and the rest are divided by their floor where there is one: the same of real clips.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import SHARED, report
 
 import muybridge as mb
 from muybridge.compare import compare
-from muybridge.core import files
+from muybridge.core import files, video
+from muybridge.core.video import Frames
 from muybridge.recipe import shipped
 
 SAMPLES = {"stage": 500, "actions": 128}
 # `flow-base` is for a GPU, `flow-nano` is flow-small's network made smaller, `fsq` makes no clips.
 LEFT_OUT = ("flow-base", "flow-nano", "fsq")
+SHOWN = (1, 4, 6)
 COLUMNS = {
     "appearance / floor": "appearance distance",
     "motion / floor": "motion distance",
@@ -77,6 +80,18 @@ def row(run: Path) -> dict[str, Any]:
     return found
 
 
+def wall(runs: list[Path]) -> Frames:
+    """The same three judged clips of each run, a row a run, beneath the real ones beside them."""
+
+    def sheet(place: int) -> Frames:
+        paths = {"real": runs[0] / f"samples/evaluation/real-{place:03d}.mp4"}
+        paths |= {run.name: run / f"samples/evaluation/made-{place:03d}.mp4" for run in runs}
+        clips = [np.stack([frame for _, frame in video.decode(path)]) for path in paths.values()]
+        return video.contact_sheet(clips, list(paths), frames=5)
+
+    return np.concatenate([sheet(place) for place in SHOWN], 1)
+
+
 def main() -> None:
     """Trains and judges what is not there yet, then shows all."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,6 +106,7 @@ def main() -> None:
     compare(dataset(args.data, args.out), args.recipes or every, args.minutes, folder, changes)
     runs = [folder / name for name in every if (folder / name / "scores.json").exists()]
     rows = [row(run) for run in runs]
+    (folder / "wall.png").write_bytes(video.png(wall(runs)))
     report(f"families_{args.data}", rows, minutes=args.minutes, samples=SAMPLES[args.data])
 
 
