@@ -4,7 +4,7 @@
     python benchmarks/families.py --out FOLDER --data actions --minutes 5 gan3d gru
 
 What is trained and judged is not made again, so that it can be spread over days. The page is
-FOLDER/DATA/leaderboard.html, with samples in FOLDER/DATA/wall.png; the table here is a part of it.
+FOLDER/DATA/leaderboard.html, with samples in FOLDER/DATA/wall.jpg; the table here is a part of it.
 Distances and the rest are divided by their floor where there is one: the same of real clips.
 """
 
@@ -106,7 +106,7 @@ def main() -> None:
     compare(dataset(args.data, args.out), args.recipes or every, args.minutes, folder, changes)
     runs = [folder / name for name in every if (folder / name / "scores.json").exists()]
     rows = [row(run) for run in runs]
-    (folder / "wall.png").write_bytes(video.png(wall(runs)))
+    (folder / "wall.jpg").write_bytes(video.jpeg(wall(runs)))
     report(f"families_{args.data}", rows, minutes=args.minutes, samples=SAMPLES[args.data])
 
 
