@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from . import distributed, files
+from .errors import MuybridgeError
 
 MARK = ".seen"
 _FOLDERS = ("checkpoints", "tokenizer", "perceptual")
@@ -28,6 +29,9 @@ def mirrored(folder: Path) -> Path:
 
     A folder that this gave is brought up to date, and stays where it is. Only what training goes on
     from is sent: settings and weights; log, previews and samples are rank 0's alone.
+
+    Raises:
+        MuybridgeError: the place for the copy belongs to another user.
     """
     if distributed.world() == 1:
         return folder
@@ -50,6 +54,12 @@ def mirrored(folder: Path) -> Path:
 
 def _place_of(folder: Path) -> Path:
     home = Path(tempfile.gettempdir()) / f"muybridge-{os.getuid()}"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if home.stat().st_uid != os.getuid():
+        raise MuybridgeError(
+            f"{home}, where the run is to be kept on this machine, belongs to somebody else",
+            "set TMPDIR to a folder of your own",
+        )
     within = folder.absolute()
     return within if within.is_relative_to(home) else home / files.digest_of(str(within))[:16]
 
