@@ -81,6 +81,23 @@ SOME = Speed(
 )  # fmt: skip
 
 
+def test_operations_are_counted_where_a_layer_is_given_a_parameter() -> None:
+    """As a recurrent network's first state is."""
+
+    class Learned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begin, self.layer = nn.Parameter(torch.zeros(2, 3)), nn.Linear(3, 5)
+
+    def make(network: nn.Module, count: int) -> Tensor:
+        assert isinstance(network, Learned)
+        with torch.no_grad():
+            network.layer(network.begin)
+            return torch.zeros(count, FRAMES, 3, SIDE, SIDE)
+
+    assert measure(Learned, make, 8.0, repeats=2).flops == 2 * 2 * 3 * 5
+
+
 def test_scores_are_in_the_units_they_say() -> None:
     found = {score.name: score for score in scores(SOME, {"run": "a"})}
     values = {name: (score.value, score.unit) for name, score in found.items()}

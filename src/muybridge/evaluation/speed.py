@@ -80,7 +80,8 @@ def measure(
         stream: makes the frames of a clip one after another; gives None where all come together.
     """
     begun = time.perf_counter()
-    network = load()
+    # What counts operations asks parameters that a layer is given for gradients, unless told.
+    network = load().requires_grad_(False)
     clip = make(network, 1)
     cold = time.perf_counter() - begun
     make(network, 1)
