@@ -81,7 +81,7 @@ SOME = Speed(
 )  # fmt: skip
 
 
-def test_operations_are_counted_where_a_layer_is_given_a_parameter() -> None:
+def test_operations_are_counted_where_a_layer_is_given_a_view_of_a_parameter() -> None:
     """As a recurrent network's first state is."""
 
     class Learned(nn.Module):
@@ -92,7 +92,7 @@ def test_operations_are_counted_where_a_layer_is_given_a_parameter() -> None:
     def make(network: nn.Module, count: int) -> Tensor:
         assert isinstance(network, Learned)
         with torch.no_grad():
-            network.layer(network.begin)
+            network.layer(network.begin.view(1, 2, 3))
             return torch.zeros(count, FRAMES, 3, SIDE, SIDE)
 
     assert measure(Learned, make, 8.0, repeats=2).flops == 2 * 2 * 3 * 5

@@ -80,7 +80,7 @@ def measure(
         stream: makes the frames of a clip one after another; gives None where all come together.
     """
     begun = time.perf_counter()
-    # What counts operations asks parameters that a layer is given for gradients, unless told.
+    # What counts operations asks a view of a parameter for its gradient's function, and has none.
     network = load().requires_grad_(False)
     clip = make(network, 1)
     cold = time.perf_counter() - begun
