@@ -201,8 +201,7 @@ def _update(
         return terms, shares
 
     terms, shares = memory.fitting(parts.micro, config.micro_batch or len(batch), gradients)
-    distributed.add_up(terms.values())
-    optimizer.add_up()
+    distributed.add_up([*terms.values(), *optimizer.gradients()])
     parts.scale.down(optimizer.parameters.values())
     norm = sharding.clip(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}

@@ -10,7 +10,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..core import distributed
 from ..core.config import NotNegative, Positive, Section, Share
 from . import sharding
 from .muon import Muon
@@ -91,24 +90,13 @@ class Optimizer:
             )
             self._parts.append((muon, hidden, config.muon_rate))
 
-    def add_up(self) -> None:
-        """Sums gradients over processes, but those that are spread, which are sums.
-
-        What no clip of this process went through may have one of another process. What none of any
-        process did has none, and is left as it is: a part that is not in use yet.
-        """
-        if distributed.world() == 1:
-            return
-        parameters = list(self.parameters.values())
-        went = torch.tensor([float(p.grad is not None) for p in parameters])
-        for parameter in parameters:
+    def gradients(self) -> list[Tensor]:
+        """Those whose sum over processes is not made yet; zeros where no clip of this process went
+        through a part, since one of another process may have."""
+        for parameter in self.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        found = (p.grad for p in parameters if p.grad is not None)
-        distributed.add_up([went, *sharding.own(found)])
-        for parameter, processes in zip(parameters, went.tolist(), strict=True):
-            if not processes:
-                parameter.grad = None
+        return sharding.own(p.grad for p in self.parameters.values() if p.grad is not None)
 
     def step(self, factor: float) -> None:
         """Updates with the gradients there are, the rates multiplied by `factor`."""
