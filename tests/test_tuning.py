@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import muybridge as mb
 from muybridge.cli.main import app
 from muybridge.core.errors import RunError
-from muybridge.tuning import search, space
+from muybridge.tuning import page, search, space
 from muybridge.tuning.rates import range_test
 
 SMALL = (
@@ -170,6 +171,20 @@ def test_settings_that_fail_are_a_trial_and_what_fails_all_is_an_error(
     assert [one.state for one in study.trials] == ["complete", "fail", "complete"]
     with pytest.raises(mb.MuybridgeError, match="disk"):
         search.tune(recipe(dataset), space, 4, MINUTES, tmp_path / "out")
+
+
+def test_a_choice_may_be_a_list() -> None:
+    axes = Figure().subplots()
+    patches = ([4, 8, 8], [2, 8, 8], [4, 8, 8])
+    page._parallel(
+        axes,
+        [
+            search.Trial(n, {"model.patch": p}, float(n), 1.0, "complete")
+            for n, p in enumerate(patches)
+        ],
+    )
+    heights = [float(line.get_ydata()[0]) for line in axes.lines]  # the worst first
+    assert heights[0] == heights[2] != heights[1]
 
 
 @pytest.mark.parametrize(

@@ -213,9 +213,9 @@ class VAE(nn.Module):
         """The inverse of `standardised`."""
         return standard * (_PACE * self.log_scale).exp() + _PACE * self.middle
 
-    def likelihood(self, standard: Tensor) -> Tensor:
-        """Nats a number, up to a constant, by which a Gaussian of the learned mean and deviation is
-        off latents that were standardised by them, (batch,)."""
+    def negative_log_likelihood(self, standard: Tensor) -> Tensor:
+        """Of latents that were standardised, under a Gaussian of the learned mean and deviation, up
+        to a constant: nats a number, (batch,)."""
         return (standard.square() / 2 + _PACE * self.log_scale).mean((1, 2, 3, 4))
 
 

@@ -142,7 +142,7 @@ class Autoencoder(Objective):
             latents = self.network.encode(batch.clips)
         # The likelihood of a Gaussian is greatest at the latents' own mean and deviation.
         standard = self.network.standardised(latents)
-        off = self.network.likelihood(standard)
+        off = self.network.negative_log_likelihood(standard)
         found = prior.loss(self._of_latents(batch, standard.detach()), "generator", 1.0)
         frames = batch.frame_weight.sum(1)
         # A prior's frame is several of a clip.
