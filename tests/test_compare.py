@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import muybridge as mb
 from muybridge.compare import compare
+from muybridge.core import device
 from muybridge.core.errors import MuybridgeError
 from muybridge.data.prepare import Config
 
@@ -60,6 +62,20 @@ def test_each_is_trained_and_judged_once_and_one_that_fails_stops_no_other(
     before = {run: (run / "scores.json").stat().st_mtime_ns for run in found.runs}
     again = compare(dataset, names, 0.03, out)
     assert {run: (run / "scores.json").stat().st_mtime_ns for run in again.runs} == before
+
+
+def test_what_was_settled_on_another_machine_stays(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(recipe(tmp_path, "one"))
+    path.write_text(path.read_text().replace("precision: fp32", "precision: auto"))
+    machine = device.examine()
+    for rate in (0.0, 10 * machine.fp32_rate):
+        other = dataclasses.replace(machine, bf16_rate=rate)
+        monkeypatch.setattr(device, "examine", lambda *where, other=other: other)
+        found = compare(dataset, [str(path)], 0.01, tmp_path / "out")
+        assert not found.failed
+        assert mb.Run.open(tmp_path / "out" / "one").recipe.training.precision == "fp32"
 
 
 def test_what_cannot_be_compared_is_refused_before_any_is_trained(

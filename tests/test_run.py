@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,9 @@ import torch
 from safetensors.torch import load_file
 
 import muybridge as mb
+from muybridge.core.errors import MuybridgeError
 from muybridge.core.video import read_video
+from muybridge.training import checkpoint
 
 SMALL = (
     "data.size=[32,32]", "data.frames=8", "model.width=32", "model.depth=2", "model.heads=2",
@@ -154,6 +157,23 @@ def test_a_larger_budget_extends_a_finished_run(dataset: Path, tmp_path: Path) -
     first = recipe(dataset, "training.steps=2").train(tmp_path / "run")
     assert first.trained()[1].step == 2
     assert recipe(dataset, "training.steps=5").train(tmp_path / "run").trained()[1].step == 5
+
+
+def test_room_for_the_checkpoints_still_to_come_is_asked_for_before_training(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [2**40]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free[0]))
+    begun = recipe(dataset, "training.keep=2").train(tmp_path / "run")
+    there = checkpoint.newest(begun.folder)
+    held = sum(path.stat().st_size for path in there[0].iterdir())
+    lacking, enough = (int(held * (share - len(there))) for share in (3.5, 4.5))
+    free[0] = lacking
+    with pytest.raises(MuybridgeError, match="training needs about"):
+        recipe(dataset, "training.keep=2", "training.steps=8").train(begun.folder)
+    free[0] = enough
+    recipe(dataset, "training.keep=2", "training.steps=8").train(begun.folder)
 
 
 def test_a_second_process_is_kept_out(run: mb.Run, dataset: Path) -> None:

@@ -142,16 +142,29 @@ def test_loss_is_how_far_each_frame_is_from_the_one_before_it_with_its_change() 
     torch.testing.assert_close(found["mse"], off.square().mean((2, 3, 4)).sum(1))
     torch.testing.assert_close(found["l1"], off.abs().mean((2, 3, 4)).sum(1))
     laws = Normal(network.laws[0], (network.laws[1] / 2).exp())
-    nats = kl_divergence(laws, Normal(0.0, 1.0)).sum()
-    torch.testing.assert_close(found["kl"], nats.expand(4) * TIME)
-    assert parts[0].shares == {"mse": 1.0, "l1": 0.5, "kl": 0.0}
-    (later,) = made.loss(data, "generator", 0.25)
-    assert later.shares["kl"] == pytest.approx(0.3 / 2 / 48)
-    (last,) = made.loss(data, "generator", 0.9)
-    assert last.shares["kl"] == pytest.approx(0.3 / 48)
+    nats = kl_divergence(laws, Normal(0.0, 1.0))
+    assert parts[0].shares == {"mse": 1.0, "l1": 0.5, "kl": pytest.approx(0.3 / 48)}
+    # Of two scales, the coarser one's rises twice as long.
+    for progress, rises in {0.0: (0.0, 0.0), 0.25: (0.25, 0.5), 0.9: (0.9, 1.0)}.items():
+        (part,) = made.loss(data, "generator", progress)
+        expected = (nats * torch.tensor(rises)).sum().expand(4) * TIME
+        torch.testing.assert_close(part.sums["kl"], expected)
     for name, weight in made.weights(data, "generator").items():
         assert name in found
         assert torch.equal(weight, torch.full((4,), float(TIME)))
+
+
+def test_the_coarser_a_scale_the_later_its_divergence_counts_in_full() -> None:
+    made = real(kl_warmup=0.2, own=0.0)
+    assert made.rises(0.2, 3) == pytest.approx([1 / 3, 1 / 2, 1.0])
+    assert made.rises(0.6, 3) == pytest.approx([1.0] * 3)
+    data = batch(1)
+    (early,), (late,) = (made.loss(data, "generator", at) for at in (0.2, 0.6))
+    with torch.no_grad():
+        nats = torch.tensor(made.held_out(data)[1]["kl_by_scale"]) * TIME
+    torch.testing.assert_close(late.sums["kl"], nats.sum()[None], rtol=1e-4, atol=0)
+    expected = (nats * torch.tensor([1 / 3, 1 / 2, 1.0])).sum()[None]
+    torch.testing.assert_close(early.sums["kl"], expected, rtol=1e-4, atol=0)
 
 
 def test_nats_below_the_free_ones_cost_nothing() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import muybridge as mb
-from muybridge.core.errors import RecipeError
+from muybridge.core.errors import NotFinite, RecipeError
 from muybridge.recipe import Recipe
 from muybridge.training.monitor import Monitor
 
@@ -110,6 +110,17 @@ def test_one_that_is_not_installed_is_said_before_the_first_update(
         twice(small_stage, tmp_path / "run", "wandb")
     assert caught.value.hint and "pip install wandb" in caught.value.hint
     assert mb.Run.open(tmp_path / "run") and not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_run_that_breaks_off_is_ended_there_too(
+    small_stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = recorder(monkeypatch, "wandb", "init", init=types.SimpleNamespace(id="abc"))
+    wild = ("training.optimizer.kind=sgd", "training.optimizer.learning_rate=1e30")
+    given = (*SMALL, *wild, "training.steps=20", "training.loggers=[wandb]")
+    with pytest.raises(NotFinite):
+        Recipe.load("flow-nano", given).with_(data=small_stage).train(tmp_path / "run")
+    assert [name for name, _ in calls].count("finish") == 1
 
 
 def test_the_bar_shows_what_was_last_seen(tmp_path: Path) -> None:

@@ -45,8 +45,10 @@ class Config(Section):
     the squared error alone it is twice the variance that pixels are taken to have about a frame as
     drawn: a larger one leaves less to the latents."""
     kl_warmup: Share = 0.2
-    """Share of the budget over which that weight rises from 0, against latents that are never used
-    (Bowman et al. 2016)."""
+    """Share of the budget over which that weight rises from 0 at the finest scale, against latents
+    that are never used (Bowman et al. 2016). The next coarser one takes twice as long, the one
+    after it three times, and so on: what can be said for the whole picture is then said there,
+    before single places say it each for itself."""
     free: NotNegative = 0.0
     """Nats a frame at each scale that cost nothing (free bits; Kingma et al. 2016)."""
     own: Share = 0.5
@@ -138,8 +140,6 @@ class Recurrent(Objective):
 
     def loss(self, batch: Batch, phase: str, progress: float) -> Iterator[Loss]:
         """How far frames are from the real ones, and the divergence in nats, a part a window."""
-        warmup = self.config.kl_warmup
-        warm = min(1.0, progress / warmup) if warmup else 1.0
         stretches = self._through(batch, self.own(progress), self.config.noise)
         if self.critic and phase == "critic":
             with torch.no_grad():
@@ -149,7 +149,7 @@ class Recurrent(Objective):
         enabled, half = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         # Parts are asked for later, when the precision that holds now may not hold any more.
         now = torch.autocast(kind, half, enabled=enabled)
-        return _each(now, self._compared(stretches, batch, warm))
+        return _each(now, self._compared(stretches, batch, progress))
 
     def own(self, progress: float) -> float:
         """Share of clips that follow the network's own frames, at a share of the budget."""
@@ -157,6 +157,11 @@ class Recurrent(Objective):
         if end <= begin:
             return self.config.own * float(progress >= end)
         return self.config.own * min(1.0, max(0.0, (progress - begin) / (end - begin)))
+
+    def rises(self, progress: float, scales: int) -> list[float]:
+        """Of the divergence's weight at each scale, coarsest first, the share at `progress`."""
+        longer = [self.config.kl_warmup * place for place in range(scales, 0, -1)]
+        return [min(1.0, progress / share) if share else 1.0 for share in longer]
 
     def held_out(self, batch: Batch) -> tuple[float, dict[str, Any]]:
         """The bound, each frame after real ones and the divergence at its full weight.
@@ -166,7 +171,7 @@ class Recurrent(Objective):
         of the clips' first quarter, and of a standstill instead (`psnr`, `psnr_still`).
         """
         stretches = list(self._through(batch, 0.0, 0.0))
-        parts = list(self._compared(iter(stretches), batch, 1.0))
+        parts = list(self._compared(iter(stretches), batch, math.inf))
         weights = self.weights(batch, "generator")
         means = {
             name: float(sum(part.sums[name].sum() for part in parts) / weight.sum().clamp(_LEAST))
@@ -296,10 +301,12 @@ class Recurrent(Objective):
         shown, state = self._network.follow(state, frames, seconds[:, None])
         return state, [x[:, 0] for x in shown]
 
-    def _compared(self, stretches: Iterator[_Stretch], batch: Batch, warm: float) -> Iterator[Loss]:
+    def _compared(
+        self, stretches: Iterator[_Stretch], batch: Batch, progress: float
+    ) -> Iterator[Loss]:
         """The terms of each stretch."""
         numbers = math.prod(batch.clips.shape[2:])
-        shares = self.config.pixels.used | {"kl": self.config.kl * warm / numbers}
+        shares = self.config.pixels.used | {"kl": self.config.kl / numbers}
         last: Tensor | None = None
         for stretch in stretches:
             begin, end = stretch.begin, stretch.begin + stretch.made.shape[1]
@@ -310,7 +317,8 @@ class Recurrent(Objective):
                 real = batch.clips[:, begin - 1 : end]
                 seen = torch.cat([torch.zeros_like(weight[:, :1]), weight], 1)
             sums = losses.compare(made, real, seen, self.config.pixels, self.perceptual)
-            nats = stretch.kl.clamp(min=self.config.free).sum(-1)
+            nats = stretch.kl.clamp(min=self.config.free)
+            nats = nats @ nats.new_tensor(self.rises(progress, nats.shape[-1]))
             last = made[:, -1:].detach()
             if self.critic:  # all else of the clip being real
                 whole = torch.cat([batch.clips[:, :begin], stretch.made, batch.clips[:, end:]], 1)
