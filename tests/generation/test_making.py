@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from muybridge.core import video
 from muybridge.core.clips import to_float
 from muybridge.core.config import parse
 from muybridge.core.video import Frames
-from muybridge.generation import filling, making
+from muybridge.generation import filling, making, pictures
 from muybridge.generation.asked import Asked
 from muybridge.generation.filling import fill, request
 from muybridge.objectives.base import SampleRequest
@@ -158,6 +159,21 @@ def test_a_video_that_is_mended_stands_beside_the_clip(
         else:
             assert torch.equal(seen, real) == ("denoise" in how)
             assert float((seen - real).abs().mean()) < 0.2
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_video_that_is_sharpened_is_the_small_one_when_it_is_made_small_again(
+    grey: bool, run: mb.Run, film: Path
+) -> None:
+    made = run.generate(video=film, upscale=2, colourise=grey)[0]
+    small, _ = pictures.frames(film, (16, 16), 8, "--video", 100)
+    given, seen = torch.from_numpy(to_float(np.stack(small))), F.avg_pool2d(made, 2)
+    if grey:
+        luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        given, seen = ((one * luma).sum(1) for one in (given, seen))
+    assert float((seen - given).abs().mean()) < 0.01
+    rough = run.generate(video=film, upscale=2, denoise=True)[0]  # what has noise is not kept
+    assert float((F.avg_pool2d(rough, 2) - F.avg_pool2d(made, 2)).abs().mean()) > 0.02
 
 
 def test_drawings_stand_beside_the_frames_they_are_of(

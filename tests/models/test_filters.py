@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from muybridge.models.dit import Config, DiT
-from muybridge.models.filters import Copies, Filters, carried
+from muybridge.models.filters import Copies, Filters, Strokes, carried
 
 
 def filtered(filters: Filters, tokens: Tensor, grid: tuple[int, int, int], video: Tensor) -> Tensor:
@@ -79,6 +79,42 @@ def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:
     made = network(clips, level, times, beside=beside)
     assert not made[0].any() and not made[2].any()
     torch.testing.assert_close(made[1], beside[1, :, 1:4])
+
+
+def test_lines_add_what_tokens_say_beside_them_and_only_in_frames_that_have_some() -> None:
+    torch.manual_seed(0)
+    strokes, lines = Strokes(6), torch.rand(2, 4, 8, 12) < 0.2
+    lines[0, 1] = lines[1, 3] = False
+    sketch = torch.stack([lines * 2.0 - 1, torch.ones(lines.shape)], 2)
+    sketch[0, 1] = sketch[1, 3] = 0
+    made, tokens = torch.randn(2, 4, 3, 8, 12), torch.randn(2, 2 * 2 * 3, 6)
+    strokes.begin()
+    assert torch.equal(strokes(made, tokens, (2, 2, 3), sketch), made)
+    with torch.no_grad():
+        strokes.weigh.weight.zero_()
+        strokes.weigh.bias.normal_()
+        added = strokes(made, tokens, (2, 2, 3), sketch) - made
+        kernels = strokes.weigh.bias.view(3, 5, 5).numpy()
+    assert not added[0, 1].any() and not added[1, 3].any()
+    for place in np.ndindex(2, 4, 3):
+        clip, at, channel = place
+        drawn = lines[clip, at].numpy().astype(float)
+        expected = ndimage.correlate(drawn, kernels[channel], mode="constant")
+        np.testing.assert_allclose(added[place].numpy(), expected, atol=1e-5)
+
+
+def test_each_frame_is_drawn_on_as_its_own_tokens_say() -> None:
+    strokes = Strokes(1)
+    sketch = torch.ones(2, 4, 2, 4, 4)
+    with torch.no_grad():
+        strokes.weigh.weight.zero_()
+        strokes.weigh.weight[12] = 1  # the first colour, the line itself
+        strokes.weigh.bias.zero_()
+        tokens = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(2, 2, 1)
+        made = strokes(torch.zeros(2, 4, 3, 4, 4), tokens, (2, 1, 1), sketch)
+    assert not made[:, :, 1:].any()
+    expected = torch.tensor([[1.0, 1, 2, 2], [3, 3, 4, 4]])[..., None, None].expand(2, 4, 4, 4)
+    torch.testing.assert_close(made[:, :, 0], expected)
 
 
 def test_known_pixels_are_carried_to_the_frames_around_them() -> None:

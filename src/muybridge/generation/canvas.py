@@ -42,6 +42,8 @@ class Canvas:
         known: frames of which pixels are known.
         sketch: frames beside which lines are drawn.
         video: frames beside which a small or damaged one stands.
+        true: frames that what is made has to be when it is made as small, and as grey if they are
+            `pale`.
         source: frames from whose noised form sampling begins, at the share `strength` of its steps.
         scenes: in order, the first from frame 0.
         loop: the last frames lead to the first.
@@ -56,6 +58,8 @@ class Canvas:
     known: dict[int, Known] = field(default_factory=dict)
     sketch: dict[int, Lines] = field(default_factory=dict)
     video: dict[int, Frames] = field(default_factory=dict)
+    true: dict[int, Frames] = field(default_factory=dict)
+    pale: bool = False
     source: dict[int, Frames] = field(default_factory=dict)
     strength: float = 1.0
     scenes: list[Scene] = field(default_factory=lambda: [Scene(0)])

@@ -123,6 +123,7 @@ def _of_video(run: Run, asked: Asked, path: Path) -> Canvas:
     if asked.upscale:
         size = (size[0] // asked.upscale, size[1] // asked.upscale)
     found, done = pictures.frames(path, size, data.fps, "--video", most)
+    true = dict(enumerate(found))
     if asked.upscale:
         done.append(f"enlarged {asked.upscale} times (bicubic), to be sharpened")
         found = [guides.enlarged(one, data.size) for one in found]
@@ -132,6 +133,8 @@ def _of_video(run: Run, asked: Asked, path: Path) -> Canvas:
         if asked.colourise:
             found = [guides.grey(one) for one in found]
         canvas.video |= dict(enumerate(found))
+        if not (asked.denoise or asked.mask or asked.outpaint or asked.background):
+            canvas.true, canvas.pale = true, asked.colourise
     if asked.background is not None:
         found = _before(run, canvas, found, asked.background, _things(asked, found))
         canvas.known |= {} if asked.strength else {at: Known(one) for at, one in enumerate(found)}

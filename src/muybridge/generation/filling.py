@@ -20,6 +20,7 @@ from ..core.video import Frames
 from ..objectives.base import Objective, SampleRequest
 from ..run import Run
 from .canvas import Canvas, Lines, Window
+from .faithful import faithful
 
 Picture = TypeVar("Picture", Frames, Lines)
 
@@ -43,6 +44,8 @@ def fill(
     shown = 0
     for window in windows:
         clips = run.sample(objective, request(canvas, base, window, made, run.recipe.data.fps))
+        if (true := _along(canvas.true, window, canvas)) is not None:
+            clips = faithful(clips, true, canvas.pale)
         for at in range(window.begin, window.kept):
             if at not in made and not canvas.whole(at):
                 made[at] = clips[:, at - window.begin]

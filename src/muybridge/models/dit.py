@@ -19,7 +19,7 @@ from ..core.clips import GUIDES
 from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
-from .filters import Copies, Filters
+from .filters import Copies, Filters, Strokes
 from .patches import from_patches, to_patches, waves
 
 Guide = Literal["known", "sketch", "video"]
@@ -90,6 +90,7 @@ class DiT(nn.Module):
         channels = sum(GUIDES[name] for name in config.guides)
         beside = channels * math.prod(config.patch)
         self.beside = nn.Linear(beside, width, bias=False) if channels else None
+        self.strokes = Strokes(width) if "sketch" in config.guides else None
         self.filters = Filters(width) if "video" in config.guides else None
         known = "known" in config.guides
         self.copies = Copies(width, config.patch, config.lapped) if known else None
@@ -137,10 +138,9 @@ class DiT(nn.Module):
             ):
                 nn.init.zeros_(parameter)
         # What is given is at first shown as it is: a video, and the mean of known pixels around.
-        if self.filters is not None:
-            self.filters.begin()
-        if self.copies is not None:
-            self.copies.begin()
+        for way in (self.strokes, self.filters, self.copies):
+            if way is not None:
+                way.begin()
 
     def token_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, int, int]:
         """Tokens along time, height and width of clips (..., time, channel, height, width)."""
@@ -211,6 +211,8 @@ class DiT(nn.Module):
         made = from_patches(
             self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
         )
+        if beside is not None and self.strokes is not None:
+            made = self.strokes(made, x, grid, self._of(beside, "sketch"))
         if beside is not None and self.filters is not None:
             made = self.filters(made, x, grid, self._of(beside, "video"))
         if beside is not None and self.copies is not None:

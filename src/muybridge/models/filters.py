@@ -5,7 +5,7 @@ sharpened, cleaned or coloured would be lost in it; so the network says, for eac
 pixels around each pixel are to be weighed (Bako et al. 2017, "Kernel-Predicting Convolutional
 Networks for Denoising"), and how much of what it draws itself is added. Likewise it says how much
 of each known pixel is to be seen in the frames before and after it: a background that stands still
-is copied.
+is copied. And of lines that are to be followed it says what is lighter and what darker beside them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .patches import from_patches
 _OWN = 0.25
 # Of a pixel itself and its eight neighbours, then of the same place a frame before and after.
 _SHIFTS = [(1, *shift) for shift in product(range(3), repeat=2)] + [(0, 1, 1), (2, 1, 1)]
+# Rows and columns of pixels that a line changes.
+_BESIDE = 5
 
 
 def carried(clips: Tensor, mask: Tensor) -> Tensor:
@@ -92,6 +94,48 @@ class Filters(nn.Module):
             near = wide[:, :, a : a + time, b : b + size[0], c : c + size[1]]
             filtered = torch.addcmul(filtered, weights[:, place : place + 1], near)
         return made.float().index_copy(0, rows, filtered.transpose(1, 2))
+
+
+class Strokes(nn.Module):
+    """Adds light and dark beside the lines of a drawing, of each colour as much as tokens say; at
+    first none.
+
+    A line says to the pixel where an edge is, and a token which side of it is the lighter one.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weigh = nn.Linear(width, 3 * _BESIDE**2)
+
+    def begin(self) -> None:
+        """Adds nothing, whatever tokens say."""
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.zeros_(self.weigh.bias)
+
+    def forward(
+        self, made: Tensor, tokens: Tensor, grid: tuple[int, int, int], sketch: Tensor
+    ) -> Tensor:
+        """What is drawn, in the frames that have lines with what they add to it.
+
+        Args:
+            made: what is drawn, (batch, time, 3, height, width).
+            tokens: (batch, t * h * w, width).
+            grid: t, h and w.
+            sketch: (batch, time, 2, height, width): 1 on a line and -1 beside it, and 1; or 0
+                and 0.
+        """
+        lines = (sketch[:, :, :1] > 0).to(made.dtype).flatten(0, 1)
+        frames = lines.flatten(1).any(1).nonzero()[:, 0]
+        if not len(frames):
+            return made
+        batch, time, _, *size = made.shape
+        spans = frames // time * grid[0] + frames % time // (time // grid[0])
+        weights = self.weigh(tokens.reshape(batch * grid[0], -1, tokens.shape[-1])[spans]).float()
+        weights = weights.transpose(1, 2).reshape(len(frames), -1, *grid[1:])
+        weights = F.interpolate(weights, size, mode="bilinear").view(len(frames), 3, -1, *size)
+        near = F.unfold(lines[frames].float(), _BESIDE, padding=_BESIDE // 2)
+        added = (weights * near.view(len(frames), 1, -1, *size)).sum(2)
+        return made.float().flatten(0, 1).index_add(0, frames, added).view(made.shape)
 
 
 class Copies(nn.Module):
