@@ -112,8 +112,8 @@ def edit(bench: Bench) -> Iterator[Row]:
     before = hits(bench.clips, keep.text or (), fps)
     text = tuple(recoloured(caption) for caption in keep.text or ())
     bench.batch = replace(keep, text=text)
-    for strength in (0.3, 0.5, 0.7):
-        for scale in (3.0, 6.0):
+    for strength in (0.5, 0.7, 0.9):
+        for scale in (2.0, 3.0):
             made = bench.make(source=bench.clips, strength=strength, guidance=scale)
             after = hits(made, text, fps)
             row: Row = {"task": "edit of colour", "strength": strength, "guidance": scale}

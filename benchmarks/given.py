@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from muybridge.core.clips import Batch, to_float
 from muybridge.core.video import Frames
 from muybridge.data import guides, tasks
 from muybridge.evaluation import distances, temporal
+from muybridge.generation.dissolve import dissolved
+from muybridge.generation.faithful import faithful
 from muybridge.objectives.base import Objective, SampleRequest
 
 SEED = 7
@@ -38,6 +41,7 @@ class Bench:
 
     def __init__(self, run: mb.Run, count: int) -> None:
         self.run, self.objective = run, run.trained()[0]
+        self.through: Callable[[Any, SampleRequest], Tensor] | None = None
         loader = run.loader(mb.Dataset.open(run.recipe.data.folder), "test")
         self.batch: Batch = loader.fixed(min(count, len(loader.clips)))
         self.clips = self.batch.clips
@@ -58,7 +62,8 @@ class Bench:
             self.batch.times, size, seeds, text if self.batch.text else None, self.batch.label,
             known=None if whole is None else self.clips * whole, known_mask=whole, **more,
         )  # fmt: skip
-        return self.run.sample(self.objective, request, "clips")
+        sample = partial(self.run.sample, self.objective)
+        return sample(request) if self.through is None else self.through(sample, request)
 
     def of(self, name: str, made: Tensor, other: Tensor, beside: str, mask: Tensor) -> Row:
         """How near both come to what was really there, and how far sets of them are from real."""
@@ -160,12 +165,21 @@ def moved(frame: Frames, x: Any, y: Any) -> Frames:
 
 
 def sharpen(bench: Bench) -> Iterator[Row]:
-    """Super-resolution, beside bicubic."""
+    """Super-resolution, beside bicubic, as it is and made true to what was given as ours is."""
     nothing = torch.zeros(1, 1, 1, 1, 1)
     for factor in (2, 4):
-        small = bench.each(lambda clip, k=factor: np.stack([guides.smaller(f, k) for f in clip]))
-        made = bench.make(guides=beside(small))
-        yield bench.of(f"upscale {factor}", made, small, "bicubic", nothing)
+        wide = bench.each(lambda clip, k=factor: np.stack([guides.smaller(f, k) for f in clip]))
+        given = bench.each(lambda clip, k=factor: np.stack([shrunk(f, k) for f in clip]))
+        made = faithful(bench.make(guides=beside(wide)), given)
+        yield bench.of(f"upscale {factor}", made, wide, "bicubic", nothing)
+        true = faithful(wide, given)
+        yield bench.of(f"upscale {factor}", made, true, "bicubic made true", nothing)
+
+
+def shrunk(frame: Frames, factor: int) -> Frames:
+    """A picture made smaller by area."""
+    size = (frame.shape[1] // factor, frame.shape[0] // factor)
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def mend(bench: Bench) -> Iterator[Row]:
@@ -186,7 +200,8 @@ def mend(bench: Bench) -> Iterator[Row]:
         plain = np.stack([np.stack([how(f) for f in clip]) for clip in spoiled])
         yield bench.of("denoise", made, torch.from_numpy(to_float(plain)), name, nothing)
     grey = bench.each(lambda clip: np.stack([guides.grey(frame) for frame in clip]))
-    yield bench.of("colourise", bench.make(guides=beside(grey)), grey, "grey", nothing)
+    coloured = faithful(bench.make(guides=beside(grey)), grey, grey=True)
+    yield bench.of("colourise", coloured, grey, "grey", nothing)
     hole = torch.ones(1, 1, 1, *bench.clips.shape[-2:])
     hole[..., 20:44, 20:44] = 0
     black = (1 - hole[0, 0, 0].numpy()).astype(np.uint8)
@@ -204,8 +219,9 @@ def join(bench: Bench) -> Iterator[Row]:
     keep = bench.clips
     mask = torch.maximum(tasks.first(bench.frames, 4), tasks.first(bench.frames, 4).flip(1))
     bench.clips = whole
+    bench.through = dissolved
     made = bench.make(mask, said=False)
-    bench.clips = keep
+    bench.clips, bench.through = keep, None
     places = [3, bench.frames - 4]
     fade = np.stack([faded(video.to_uint8(clip), places) for clip in whole])
     plain = torch.from_numpy(to_float(fade))

@@ -1,19 +1,21 @@
-"""Memory that `muybridge check` foretells for a training, and the most that the training then took.
+"""Memory and time that `muybridge check` foretells for a training, and what it then took.
 
     python benchmarks/memory.py --data DATASET [--steps 40] [recipe ...]
 
 Ten recipes as they ship, or those that are named; the training judges, shows samples and saves as
 it does, by a process of its own. One that trains a tokenizer first is measured with one that was
-trained for a few steps.
+trained for a few steps. Time is the median of updates that follow one another.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ RECIPES = (
     "flow-small", "flow-any", "flow-few", "flow-latent", "gan3d", "gan-progressive", "vae", "gru",
     "simvp", "transformer-ar",
 )  # fmt: skip
-FEW = ("training.minutes=null", "training.loggers=[]")
+FEW = ("training.minutes=null", "training.loggers=[]", "training.log_every=1")
 
 
 def measured(name: str, data: Path, place: Path, steps: int) -> dict[str, Any]:
@@ -44,12 +46,17 @@ def measured(name: str, data: Path, place: Path, steps: int) -> dict[str, Any]:
     subprocess.run([*command, "--out", str(out), *settings], check=True, capture_output=True)
     text = (out / "log.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
-    train = [line for line in lines if line["kind"] == "train"]
-    took = max(line["peak_memory_gib"] for line in train)
+    took = max(line["peak_memory_gib"] for line in lines if line["kind"] in ("train", "end"))
+    step = statistics.median(
+        (two["seconds"] - one["seconds"]) / (two["step"] - one["step"])
+        for one, two in pairwise(lines)
+        if one["kind"] == two["kind"] == "train"
+    )
     return {
         "recipe": name, "foretold GiB": needs.memory_gib, "took GiB": took,
         "off %": 100 * (needs.memory_gib / took - 1),
-        "foretold minutes": needs.minutes, "took minutes": train[-1]["seconds"] / 60,
+        "foretold s a step": needs.step_seconds, "took": step,
+        "off %, s": 100 * (needs.step_seconds / step - 1),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Early stopping, judged by clips that it never saw.
 
-    python benchmarks/stopping.py [--steps 1500] [flow-nano simvp ...]
+    python benchmarks/stopping.py [--steps 300 1500] [flow-nano simvp ...]
 
 Each recipe is trained on a few clips of the stage for a whole budget, and judged at twenty marks on
 its validation clips, as training does, and on 200 others. Then the rule is applied: the checkpoint
@@ -74,7 +74,8 @@ def measured(name: str, data: Path, out: Path, steps: int) -> dict[str, Any]:
             end = at
             break
     return {
-        "recipe": name, "train clips": len(run.loader(Dataset.open(data), "train").clips),
+        "recipe": name, "steps": steps,
+        "train clips": len(run.loader(Dataset.open(data), "train").clips),
         "chosen at %": 100 * (best + 1) / len(marks), "stopped at %": 100 * (end + 1) / len(marks),
         "best by others at %": 100 * (others.index(min(others)) + 1) / len(marks),
         "chosen over best": others[best] / min(others), "last over best": others[-1] / min(others),
@@ -86,15 +87,19 @@ def main() -> None:
     """Measures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*", default=["flow-nano", "simvp"])
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, nargs="*", default=[300, 1500])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         mb.make_stage(place / "footage", 250, seed=5)
         split = Config(ratios=(0.035, 0.105, 0.86))
         mb.prepare(place / "footage", place / "data", config=split)
-        rows = [measured(n, place / "data", place / n, args.steps) for n in args.recipes]
-    report("stopping", rows, steps=args.steps, marks=MARKS, patience=PATIENCE)
+        rows = [
+            measured(name, place / "data", place / f"{name}-{steps}", steps)
+            for steps in args.steps
+            for name in args.recipes
+        ]
+    report("stopping", rows, marks=MARKS, patience=PATIENCE)
 
 
 if __name__ == "__main__":

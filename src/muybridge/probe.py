@@ -20,13 +20,14 @@ _STEPS = 6
 _FEW, _MORE = 2, 4
 _USED = 0.85
 """Share of the free memory that is taken, at most."""
-# What is neither needed for a step nor small beside it.
-_QUIET = (
-    "training.previews=0", "training.measures=0", "training.validations=0",
-    "training.loggers=[]", "training.log_every=1", "training.save_seconds=1e9",
-    "training.minutes=null", "training.epochs=null", f"training.steps={_STEPS}",
-    "training.memory=asked", "training.shard=none",
+# What takes no memory to speak of, or would take long.
+_SHORT = (
+    "training.measures=0", "training.loggers=[]", "training.log_every=1",
+    "training.save_seconds=1e9", "training.minutes=null", "training.epochs=null",
+    f"training.steps={_STEPS}", "training.memory=asked", "training.shard=none",
 )  # fmt: skip
+_WHOLE = (*_SHORT, "training.previews=1", "training.validations=1")
+_STEPS_ALONE = (*_SHORT, "training.previews=0", "training.validations=0")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Needs:
     """What it takes.
 
     Attributes:
-        memory_gib: most that the process holds while it trains.
+        memory_gib: most that the process holds while it trains, judges, saves and shows samples.
         free_gib: memory that there is.
         step_seconds: for an update.
         steps: in the recipe's budget.
@@ -51,7 +52,8 @@ class Needs:
 
 
 def measure(recipe: Recipe) -> Needs:
-    """Takes a few updates in a process of their own, on the recipe's dataset.
+    """Takes a few updates in a process of their own, on the recipe's dataset, and all else that a
+    training does between them, once.
 
     A tokenizer that is to be trained first is left out: its recipe is measured by itself.
 
@@ -64,8 +66,8 @@ def measure(recipe: Recipe) -> Needs:
             f"measure {recipe.tokenizer.recipe}, or --set tokenizer.run=RUN",
         )
     with tempfile.TemporaryDirectory() as place:
-        lines = _tried(recipe.with_(*_QUIET), Path(place))
-    own = sorted(float(line["seconds"]) for line in lines)
+        lines = _tried(recipe.with_(*_WHOLE), Path(place))
+    own = sorted(float(line["seconds"]) for line in lines if line["kind"] == "train")
     seconds = (own[-1] - own[0]) / (len(own) - 1)
     memory = max(float(line["peak_memory_gib"]) for line in lines)
     steps, minutes = _budget(recipe, seconds)
@@ -91,7 +93,7 @@ def micro_batch(recipe: Recipe) -> int | None:
     for count in (_FEW, _MORE):
         asked = (f"training.batch={_MORE}", f"training.micro_batch={count}")
         with tempfile.TemporaryDirectory() as place:
-            lines = _tried(recipe.with_(*_QUIET, *asked), Path(place), alone=True)
+            lines = _tried(recipe.with_(*_STEPS_ALONE, *asked), Path(place), alone=True)
         peaks.append(max(float(line["peak_memory_gib"]) for line in lines))
     few, more = peaks
     room = _USED * device.free_memory() / 2**30 - few
@@ -126,7 +128,7 @@ def _tried(recipe: Recipe, folder: Path, alone: bool = False) -> list[dict[str, 
         raise MuybridgeError(f"the first updates failed: {message}", "see the message")
     text = (folder / "run" / "log.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
-    return [line for line in lines if line["kind"] == "train"]
+    return [line for line in lines if line["kind"] in ("train", "end")]
 
 
 def _budget(recipe: Recipe, seconds: float) -> tuple[int, float]:

@@ -95,6 +95,20 @@ def test_a_passage_is_made_between_what_is_on_both_sides(
     assert torch.equal(one.known[0, :2], whole[-2:]) and torch.equal(one.known[0, 6:], whole[:2])
 
 
+def test_two_scenes_are_joined_by_what_goes_on_from_each(
+    run: mb.Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = np.ascontiguousarray(255 - video.read_video(film, fps=8)[0][:, ::-1])
+    coarse = np.random.default_rng(3).integers(0, 256, (4, 4, 3), np.uint8)
+    other[:, :, 8:] = np.kron(coarse, np.ones((8, 8, 1), np.uint8))[:, 8:]
+    video.write_video(torch.from_numpy(to_float(other)), tmp_path / "other.mp4", 8)
+    asked = {"between": (film, tmp_path / "other.mp4"), "seconds": 0.5}
+    assert any("two scenes" in line for line in plan(run, **asked).done)
+    found = requests(run, monkeypatch, **asked)
+    masks = [one.known_mask[0, :, 0, 0, 0].tolist() for one in found if one.known_mask is not None]
+    assert masks == [[1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]]
+
+
 def test_each_window_begins_with_the_end_of_the_one_before(
     run: mb.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,17 +229,45 @@ def test_a_storyboard_has_its_words_pictures_and_cuts(
     assert found[1].known_mask[0, :, 0, 0, 0].tolist() == [1] * 4 + [0] * 4
 
 
-def test_an_edit_begins_at_the_noised_source(run: mb.Run, plain: mb.Run, film: Path) -> None:
+def test_without_words_an_edit_begins_at_the_noised_source(
+    run: mb.Run, plain: mb.Run, film: Path
+) -> None:
     """The less is gone through again, the nearer it stays; a network that predicts zero would go
     all the way to grey."""
     whole = read(film)
     for one in (run, plain):
         apart = [
-            float((one.generate(video=film, strength=s, steps=8, text="a red ball")[0] - whole)
+            float((one.generate(video=film, strength=s, steps=8)[0] - whole)
                   .square().mean())
             for s in (0.02, 0.2, 0.9)
         ]  # fmt: skip
         assert apart[0] < apart[1] < apart[2]
+
+
+def test_an_edit_by_words_changes_only_what_words_change(
+    run: mb.Run, plain: mb.Run, film: Path
+) -> None:
+    """A network that pays no heed to them leaves all as it was; one that does makes what they
+    say."""
+    whole = read(film)
+    for one in (run, plain):
+        same = one.generate(video=film, strength=0.9, steps=4, text="a red ball")[0]
+        torch.testing.assert_close(same, whole, atol=1e-5, rtol=0)
+    objective, _ = plain.trained()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in objective.generator.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    made = []
+    for text in ("a red ball", "a blue box", "a red ball"):
+        it = plan(plain, video=film, strength=0.5, text=text, steps=4)
+        assert it.windows is not None
+        asked = request(it.canvas, it.base, it.windows[0], {}, 8)
+        made.append(plain.sample(objective, asked))
+        assert asked.source is not None
+        assert float((made[-1] - asked.source).abs().mean()) > 1e-3
+    assert torch.equal(made[0], made[2])
+    assert float((made[0] - made[1]).abs().mean()) > 1e-4
 
 
 def test_guidance_by_pictures_goes_beyond_what_no_picture_gives(run: mb.Run, film: Path) -> None:

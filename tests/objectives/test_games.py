@@ -63,7 +63,7 @@ def played(
 def said(figures: list[dict[str, Any]]) -> list[str]:
     """What a run with these figures is told."""
     watch = health.Watch(set())
-    told = (watch.see(one, (i + 1) / len(figures)) for i, one in enumerate(figures))
+    told = (watch.see(one, (i + 1) / len(figures), 100) for i, one in enumerate(figures))
     return [sign.name for now in told for sign in now]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from muybridge.sampling.guidance import guide
-from muybridge.sampling.integrators import euler, grid, heun, multistep
+from muybridge.sampling.integrators import edited, euler, grid, heun, multistep
 
 
 def error(solver: object, steps: int) -> float:
@@ -84,6 +85,31 @@ def test_the_velocity_is_never_asked_for_at_zero(solver: object) -> None:
 
     solver(velocity, torch.ones(1), grid(7))  # type: ignore[operator]
     assert min(asked) > 0
+
+
+def test_an_edit_moves_what_differs_and_no_more() -> None:
+    """Of two normal laws whose predictions are known in closed form, from pure noise on, it moves a
+    clip from its place in the one to the same place in the other."""
+    torch.manual_seed(0)
+    clips, spread = torch.randn(5, 7, dtype=torch.float64), 0.6
+    means = torch.randn(2, 7, dtype=torch.float64)
+
+    def law(mean: Tensor) -> Callable[[Tensor, float], Tensor]:
+        def predicted(x: Tensor, t: float) -> Tensor:
+            share = (1 - t) * spread**2 / ((1 - t) ** 2 * spread**2 + t**2)
+            return mean + share * (x - (1 - t) * mean)
+
+        return predicted
+
+    def noise(x: Tensor, t: float) -> Tensor:
+        return torch.randn_like(x)
+
+    was, now = law(means[0]), law(means[1])
+    made = edited(now, was, clips, noise, grid(7, 3.0))
+    torch.testing.assert_close(made, clips + means[1] - means[0])
+    part = edited(now, was, clips, noise, grid(7, 3.0, 0.3))
+    assert float((part - clips).norm()) < float((made - clips).norm())
+    assert torch.equal(edited(was, was, clips, noise, grid(7)), clips)
 
 
 def test_guidance_at_one_and_zero() -> None:

@@ -24,6 +24,7 @@ SMALL = (
     "evaluation.held_out=8", "training.save_seconds=1e9",
 )  # fmt: skip
 FAST = ("training.optimizer.learning_rate=0.1", "training.steps=80")
+LONGER = "training.steps=80"
 VAE = ("model.widths=[8,12]", "model.depth=[1,1]", "model.prior=null", "model.text=null")
 
 
@@ -31,6 +32,15 @@ VAE = ("model.widths=[8,12]", "model.depth=[1,1]", "model.prior=null", "model.te
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     mb.make_stage(folder / "footage", 24, size=(32, 32), fps=8)
+    mb.prepare(folder / "footage", folder / "dataset", config=Config(size=(32, 32), fps=8))
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips enough for that many updates."""
+    folder = tmp_path_factory.mktemp("larger")
+    mb.make_stage(folder / "footage", 240, size=(32, 32), fps=8)
     mb.prepare(folder / "footage", folder / "dataset", config=Config(size=(32, 32), fps=8))
     return folder / "dataset"
 
@@ -58,7 +68,7 @@ def trained(dataset: Path, out: Path, name: str, *changes: str) -> list[dict[str
             ),
             "posterior collapse",
         ),
-        ("fsq", (*VAE[:2], "training.optimizer.learning_rate=3"), "dead codes"),
+        ("fsq", (*VAE[:2], "training.optimizer.learning_rate=3", LONGER), "dead codes"),
     ],
 )
 def test_what_goes_wrong_on_purpose_is_said_once_with_what_to_try(
@@ -79,9 +89,10 @@ def test_what_goes_wrong_on_purpose_is_said_once_with_what_to_try(
 )
 @pytest.mark.parametrize("seed", [11, 12])
 def test_a_healthy_run_is_left_alone(
-    dataset: Path, tmp_path: Path, recipe: str, changes: tuple[str, ...], seed: int
+    larger: Path, tmp_path: Path, recipe: str, changes: tuple[str, ...], seed: int
 ) -> None:
-    assert trained(dataset, tmp_path / "run", recipe, f"seed={seed}", *changes) == []
+    changes = (*changes, "training.steps=240", "evaluation.held_out=24")
+    assert trained(larger, tmp_path / "run", recipe, f"seed={seed}", *changes) == []
 
 
 @pytest.mark.parametrize("sign", health.SIGNS, ids=lambda s: f"{s.name}: {', '.join(s.when)}")
@@ -95,13 +106,20 @@ def test_a_sign_shows_twice_running_and_not_early(sign: health.Sign) -> None:
         assert not sign.shows({n: v for n, v in low.items() if n != name})
     watch = health.Watch(set())
     seen = [
-        watch.see(figures, progress)
+        watch.see(figures, progress, 100)
         for figures, progress in (
             (low, 0.05), (low, 0.1), (low, 0.3), ({}, 0.4), (low, 0.6), (low, 0.7), (low, 0.8),
         )
     ]  # fmt: skip
     expected = [] if sign.advice else [sign.name]
     assert [[s.name for s in now] for now in seen] == [[]] * 5 + [expected, []]
+
+
+def test_a_few_updates_are_no_sign_of_anything_however_much_of_the_budget_they_took() -> None:
+    watch, figures = health.Watch(set()), {"diversity": 0.01}
+    assert not any(watch.see(figures, 0.5, step) for step in (2, 10, 49, 50))
+    (sign,) = watch.see(figures, 0.6, 60)
+    assert sign.name == "collapse"
 
 
 RATES = (
@@ -183,12 +201,12 @@ def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -
     def judge(opened: Monitor, steps: list[int]) -> None:
         with opened as monitor:
             for step in steps:
-                monitor.write("validation", step, progress=0.5, loss=1.0, tokens_used=0.0)
+                monitor.write("validation", step, progress=0.5, loss=9 / step, tokens_used=0.0)
 
-    judge(Monitor(tmp_path, 0), [1, 2, 3])
+    judge(Monitor(tmp_path, 0), [100, 200, 300])
     assert len(told(tmp_path)) == 1
-    judge(Monitor(tmp_path, 3), [4, 5, 6])
+    judge(Monitor(tmp_path, 300), [400, 500, 600])
     assert len(told(tmp_path)) == 1
     # Said after the checkpoint that a killed run goes on from: those steps are taken again.
-    judge(Monitor(tmp_path, 1), [2, 3])
+    judge(Monitor(tmp_path, 100), [200, 300])
     assert len(told(tmp_path)) == 1

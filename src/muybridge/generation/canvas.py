@@ -47,6 +47,7 @@ class Canvas:
         source: frames from whose noised form sampling begins, at the share `strength` of its steps.
         scenes: in order, the first from frame 0.
         loop: the last frames lead to the first.
+        dissolves: what is known before and after what is to be made are two scenes.
         held: frames that are there already at the beginning of each window but the first; few are
             enough for what is guided throughout, and take less time.
         every: frames from one that is known to the next, where all but these are to be made.
@@ -64,6 +65,7 @@ class Canvas:
     strength: float = 1.0
     scenes: list[Scene] = field(default_factory=lambda: [Scene(0)])
     loop: bool = False
+    dissolves: bool = False
     held: int = 8
     every: int = 1
     done: list[str] = field(default_factory=list)

@@ -15,7 +15,7 @@ from ..core.errors import DataError, MuybridgeError
 from ..core.video import Frames
 from ..data import guides
 from ..run import Run
-from . import drawings, foreground, pictures, segmenter
+from . import dissolve, drawings, foreground, pictures, segmenter
 from .asked import THINGS, Asked, is_word
 from .canvas import Canvas, Known, Lines, Scene
 
@@ -113,6 +113,9 @@ def _between(run: Run, asked: Asked, first: Path, last: Path) -> Canvas:
     canvas = Canvas(len(before) + gap + len(after), data.fps, done=[*said, *more])
     canvas.known |= {at: Known(one) for at, one in enumerate(before)}
     canvas.known |= {len(before) + gap + at: Known(one) for at, one in enumerate(after)}
+    if dissolve.unlike(before, after, data.fps):
+        canvas.dissolves = True
+        canvas.done.append("--between two scenes: each goes on, and one dissolves into the other")
     return canvas
 
 

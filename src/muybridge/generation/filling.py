@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..core.video import Frames
 from ..objectives.base import Objective, SampleRequest
 from ..run import Run
 from .canvas import Canvas, Lines, Window
+from .dissolve import dissolved
 from .faithful import faithful
 
 Picture = TypeVar("Picture", Frames, Lines)
@@ -41,9 +43,10 @@ def fill(
         Several frames of all clips at a time, float32 (count, some, 3, height, width) in [-1, 1].
     """
     made: dict[int, Tensor] = {}
-    shown = 0
+    shown, sample = 0, partial(run.sample, objective)
     for window in windows:
-        clips = run.sample(objective, request(canvas, base, window, made, run.recipe.data.fps))
+        asked = request(canvas, base, window, made, run.recipe.data.fps)
+        clips = dissolved(sample, asked) if canvas.dissolves else sample(asked)
         if (true := _along(canvas.true, window, canvas)) is not None:
             clips = faithful(clips, true, canvas.pale)
         for at in range(window.begin, window.kept):

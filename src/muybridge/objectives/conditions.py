@@ -51,6 +51,11 @@ class Conditions:
         """Whether there is one, without which guidance has no meaning."""
         return self.label is not None or self.words is not None
 
+    def says(self, unsaid: int) -> bool:
+        """Whether anything is said of any of the clips."""
+        words = self.mask is not None and bool(self.mask.any())
+        return words or (self.label is not None and bool((self.label != unsaid).any()))
+
     def rows(self, places: Tensor) -> Conditions:
         """Those of some of the clips."""
         label, words, mask = (None if one is None else one[places] for one in self.told)

@@ -144,8 +144,9 @@ class FlowMatching(Objective):
         return self.latents.decoded(self.drawn(within, self.latents.shape(frames, request.size)))
 
     def drawn(self, request: SampleRequest, shape: tuple[int, ...]) -> Tensor:
-        """What the flow makes of noise of `shape` (time, channel, height, width) a clip, or of a
-        source in noise (Meng et al. 2022, "SDEdit")."""
+        """What the flow makes of noise of `shape` (time, channel, height, width) a clip; of a
+        source, what it becomes by the words, or without any what it makes of it in noise (Meng et
+        al. 2022, "SDEdit")."""
         told = self._read(request)
 
         def velocity(x: Tensor, t: float) -> Tensor:
@@ -154,13 +155,39 @@ class FlowMatching(Objective):
         steps, begin = request.steps or self.sampling.steps, request.strength
         moments = integrators.grid(steps, self.sampling.shift, begin)
         start = chance.normal(request.seeds, shape, "sample")
-        if request.source is not None:
-            start = torch.lerp((request.source - self.mean) / self.std, start, moments[0])
-        made = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
+        source = None if request.source is None else (request.source - self.mean) / self.std
+        if source is not None and told.says(self._unsaid):
+            made = self._changed(source, request, told, moments)
+        else:
+            if source is not None:
+                start = torch.lerp(source, start, moments[0])
+            made = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
         made = made * self.std + self.mean
         if request.known is None or request.known_mask is None:
             return made
         return torch.where(request.known_mask > 0, request.known, made)
+
+    def _changed(
+        self, clips: Tensor, request: SampleRequest, told: Conditions, moments: list[float]
+    ) -> Tensor:
+        """Standardised clips with what words say of them, beside what would be seen in them without
+        words."""
+        nothing = told.none(self._unsaid)
+        if nothing.given is not None:  # what is known by now may have been changed already
+            nothing = replace(nothing, given=replace(nothing.given, known=clips))
+
+        def after(x: Tensor, t: float) -> Tensor:
+            return self._guided(x, t, request, told)
+
+        def before(x: Tensor, t: float) -> Tensor:
+            return self._predict(
+                x, torch.full((len(x),), t, device=x.device), request.times, nothing
+            )
+
+        def noise(x: Tensor, t: float) -> Tensor:
+            return chance.normal(request.seeds, x.shape[1:], f"change at {t:.6f}")
+
+        return integrators.edited(after, before, clips, noise, moments)
 
     def _guided(self, x: Tensor, t: float, request: SampleRequest, told: Conditions) -> Tensor:
         """The clip headed for; branches with and without words go through as one batch."""

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from ..core.config import Section
 
 Velocity = Callable[[Tensor, float], Tensor]
+Prediction = Callable[[Tensor, float], Tensor]
 
 
 class Config(Section):
@@ -71,6 +73,31 @@ def multistep(velocity: Velocity, x: Tensor, moments: Sequence[float]) -> Tensor
         x = following / t * x + (1 - following / t) * ahead
         before = t, clean
     return x
+
+
+def edited(
+    after: Prediction,
+    before: Prediction,
+    clips: Tensor,
+    noise: Prediction,
+    moments: Sequence[float],
+) -> Tensor:
+    """Clips with what is to be different: through the same noise, what is headed for from them as
+    they are to become is compared with what is headed for from them as they are (Kulikov et al.
+    2025, "FlowEdit", algorithm 1, one draw a step, put in terms of predicted clips).
+
+    Args:
+        after: the clip headed for at a moment, as it is to become; `before`: as it is.
+        clips: what is changed.
+        noise: standard normal numbers, anew for each moment; it is given the clips.
+        moments: from the first, at which much or little can change, to 0.
+    """
+    change = torch.zeros_like(clips)
+    for t, following in pairwise(moments):
+        noisy = torch.lerp(clips, noise(clips, t), t)
+        heading = after(noisy + change, t) - before(noisy, t)
+        change = torch.lerp(heading, change, following / t)
+    return clips + change
 
 
 def _log_ratio(t: float, following: float) -> float:

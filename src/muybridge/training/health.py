@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from ..core import distributed, files
 from ..core.clips import Batch
 from ..core.errors import NotFinite
+from . import vitals
 
 
 def check_finite(facts: dict[str, Any], step: int, batch: Batch, folder: Path) -> None:
@@ -127,14 +128,20 @@ SIGNS = (
     ),
     Sign(
         "learning rate too low",
-        {"fallen": (-INFINITE, 0.25), "steady": (0.85, INFINITE)},
+        {"fallen": (-INFINITE, 0.05), "steady": (0.85, INFINITE)},
         "the loss of training clips falls, steadily and hardly at all",
         "raise training.optimizer.learning_rate and muon_rate, three times at first",
     ),
     Sign(
         "learning rate too high",
-        {"fallen": (-INFINITE, 0.25), "steady": (-INFINITE, 0.84)},
+        {"fallen": (-INFINITE, 0.02), "steady": (-INFINITE, 0.84)},
         "the loss of training clips hardly falls, and goes up and down",
+        "lower training.optimizer.learning_rate and muon_rate, three times at first",
+    ),
+    Sign(
+        "learning rate too high",
+        {"fallen": (-INFINITE, 0.25), "worst": (2.0, INFINITE)},
+        "the loss of training clips rose to twice what it was at first, or more",
         "lower training.optimizer.learning_rate and muon_rate, three times at first",
     ),
     Sign(
@@ -178,10 +185,10 @@ class Watch:
     def __init__(self, told: set[str]) -> None:
         self._told, self._before = told, set[str]()
 
-    def see(self, figures: Mapping[str, Any], progress: float) -> list[Sign]:
-        """The signs to be told now."""
+    def see(self, figures: Mapping[str, Any], progress: float, step: int) -> list[Sign]:
+        """The signs to be told now, `step` updates and a share `progress` of the budget along."""
         wrong = (sign for sign in SIGNS if not sign.advice and sign.shows(figures))
-        now = [sign for sign in wrong if progress >= _EARLY]
+        now = [sign for sign in wrong if progress >= _EARLY and step >= vitals.EARLY]
         fresh = [s for s in now if s.name in self._before and s.name not in self._told]
         self._before = {sign.name for sign in now}
         self._told |= {sign.name for sign in fresh}

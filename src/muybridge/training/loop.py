@@ -106,7 +106,8 @@ def train(
             if done:
                 ended = spent >= 1 or bool(distributed.same(float(stale)))
                 if monitor and ended:
-                    monitor.write("end", step, seconds=clock.seconds(), early=spent < 1)
+                    told = {"early": spent < 1, "peak_memory_gib": peak_memory() / 2**30}
+                    monitor.write("end", step, seconds=clock.seconds(), **told)
                 break
 
             before, began = spent, time.perf_counter()

@@ -61,7 +61,7 @@ class Monitor:
         self._tell(kind, values)
         if kind == "validation":
             figures = vitals.vitals(self._lines, self._clip) | values
-            for sign in self._watch.see(figures, values.get("progress", 0.0)):
+            for sign in self._watch.see(figures, values.get("progress", 0.0), step):
                 shown = {name: figures[name] for name in sign.when}
                 self.write("health", step, name=sign.name, figures=shown, hint=sign.hint)
                 listed = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())

@@ -15,7 +15,7 @@ Line = Mapping[str, Any]
 
 _FEW = 3
 """Judgements below which nothing is said of held-out clips."""
-_EARLY = 50
+EARLY = 50
 """Updates below which nothing is said at all."""
 KEYS = ("kind", "step", "loss", "train_loss", "gradient_norm", "data_wait")
 """What is read of a line."""
@@ -35,13 +35,14 @@ def vitals(lines: Sequence[Line], clip: float) -> dict[str, float]:
         fallen: share of its first value by which the loss of training clips fell to its least.
         late: of that fall, the share in the second half of the judgements.
         steady: share of the judgements at which it was less than before.
+        worst: the most that it was, over its first value.
         clipped: share of the last third of the updates whose gradients were scaled down.
         over: median of their norm there over the largest that is let through.
         gradient_growth: their norm at the end over that in the second fifth.
         rough: median change of the training loss from one line to the next, of its value.
         waiting: share of the time that was spent waiting for clips, there too.
     """
-    if not lines or lines[-1].get("step", 0) < _EARLY:
+    if not lines or lines[-1].get("step", 0) < EARLY:
         return {}
     judged = [line for line in lines if line.get("kind") == "validation"]
     train = [line for line in lines if line.get("kind") == "train"]
@@ -61,6 +62,7 @@ def _of_held_out(judged: Sequence[Line]) -> dict[str, float]:
         "fallen": fall / own[0],
         "late": (min(half) - min(own)) / fall if fall > 0 else 0.0,
         "steady": sum(b < a for a, b in pairwise(own)) / (len(own) - 1),
+        "worst": max(own) / own[0],
     }
 
 
