@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -58,12 +59,17 @@ def test_too_much_memory_is_answered_with_fewer_clips_at_once(
     lines.append({"kind": "end", "seconds": 90.0, "peak_memory_gib": 8.0})
     monkeypatch.setattr(probe, "_tried", lambda *_, **__: lines)
     machine = probe.device.examine()
-    few = type(machine)(**{**vars(machine), "gpu": "", "memory_gib": 4.0})
+    few = dataclasses.replace(machine, gpu="", memory_gib=4.0, bf16_rate=9 * machine.fp32_rate)
     monkeypatch.setattr(probe.device, "examine", lambda *_: few)
     found = probe.measure(mb.Recipe.load("flow-nano", SMALL).with_(data=dataset))
     assert found.micro_batch == 3 and found.step_seconds == 1.0
-    done = CliRunner().invoke(app, ["check", "flow-nano", "--data", str(dataset)])
-    assert done.exit_code == 0 and "training.micro_batch=" in done.output
+    asked = ["check", "flow-nano", "--data", str(dataset), "--set"]
+    done = CliRunner().invoke(app, [*asked, "training.precision=fp32"])
+    assert done.exit_code == 0
+    for way in ("training.micro_batch=", "model.recompute=true", "training.precision=bf16"):
+        assert way in done.output
+    done = CliRunner().invoke(app, [*asked, "model.recompute=true"])
+    assert "model.recompute" not in done.output and "training.precision" not in done.output
 
 
 class Machine:

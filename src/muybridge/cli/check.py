@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Json, Set
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
 
 SAMPLED = 40  # files that are read, so that a look at a large folder takes a minute
 
@@ -146,15 +149,31 @@ def needs(name: str, data: Path, changes: tuple[str, ...]) -> dict[str, object]:
     from ..recipe import Recipe
 
     say("taking a few updates")
-    found = measure(Recipe.load(name, changes).with_(data=data))
+    asked = Recipe.load(name, changes).with_(data=data)
+    found = measure(asked)
     told: dict[str, object] = {
         "memory": f"{found.memory_gib:.1f} of {found.free_gib:.1f} GiB",
         "an update": f"{found.step_seconds:.3g} s",
         "the budget": f"{found.steps} updates, {found.minutes:.3g} minutes",
     }
     if found.micro_batch is not None:
-        told["too much memory"] = f"try --set training.micro_batch={found.micro_batch}"
+        told["too much memory"] = "; or ".join(_ways(asked, found.micro_batch))
     return told
+
+
+def _ways(recipe: Recipe, micro_batch: int) -> list[str]:
+    """What takes less memory, in the order in which it is to be tried."""
+    from ..core import device
+
+    ways = [f"--set training.micro_batch={micro_batch} (the batch stays)"]
+    if getattr(recipe.model.config, "recompute", None) is False:
+        ways.append("--set model.recompute=true (a third more time)")
+    machine = device.examine()
+    if recipe.training.precision == "fp32" and machine.precision != "fp32":
+        ways.append(f"--set training.precision={machine.precision}")
+    if machine.gpu and recipe.training.shard == "none":
+        ways.append("several GPUs and --set training.shard=full")
+    return ways
 
 
 def recipe(name: str, changes: tuple[str, ...] = ()) -> dict[str, object]:
