@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from muybridge.models import dit, text
+from muybridge.models.filters import stilled
 from muybridge.models.patches import from_patches, to_patches, waves
 
 
@@ -157,7 +158,21 @@ def test_clips_are_read_and_drawn_in_the_patches_asked_for(lapped: bool) -> None
     drawn = made(x, level(0.5), times)
     torch.testing.assert_close(read[0], to_patches(x, (2, 4, 4), lapped))
     tokens = made.head.bias.expand(2, 8, -1)
-    torch.testing.assert_close(drawn, from_patches(tokens, (2, 2, 2), (2, 4, 4), 3, lapped))
+    whole = from_patches(tokens, (2, 2, 2), (2, 4, 4), 4, lapped)
+    torch.testing.assert_close(drawn, stilled(whole[:, :, :3], whole[:, :, 3:].sigmoid()))
+
+
+def test_without_stillness_each_frame_is_drawn_by_itself() -> None:
+    x, times = clips()
+    made = dit.build(network().config.with_values(still=False))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    drawn = made(x, level(0.5), times)
+    tokens: list[Tensor] = []
+    made.head.register_forward_hook(lambda *given: tokens.append(given[2]))
+    made(x, level(0.5), times)
+    grid, patch = (2, 2, 2), (2, 4, 4)
+    torch.testing.assert_close(drawn, from_patches(tokens[0], grid, patch, 3, lapped=True))
 
 
 def test_half_precision_is_near_full() -> None:

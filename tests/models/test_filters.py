@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from muybridge.models.dit import Config, DiT
-from muybridge.models.filters import Copies, Filters, Strokes, carried
+from muybridge.models.filters import Copies, Filters, Strokes, carried, stilled
 
 
 def filtered(filters: Filters, tokens: Tensor, grid: tuple[int, int, int], video: Tensor) -> Tensor:
@@ -63,6 +63,19 @@ def test_tokens_say_how_much_of_what_is_drawn_is_seen_beside_what_is_given(share
         torch.testing.assert_close(shown, other + share * made)
         shown = copies(made, tokens, (2, 2, 2), other, there)
         torch.testing.assert_close(shown, other + share * made, atol=1e-5, rtol=1e-5)
+
+
+def test_what_stands_still_is_the_mean_of_the_frames_in_which_it_does() -> None:
+    torch.manual_seed(0)
+    made, share = torch.randn(2, 6, 3, 4, 4), torch.zeros(2, 6, 1, 4, 4)
+    share[0, :4, :, 0] = 1  # a row of the first clip stands still in four of its frames
+    found = stilled(made, share)
+    mean = made[0, :4, :, 0].mean(0)
+    torch.testing.assert_close(found[0, :4, :, 0], mean.expand(4, -1, -1))
+    moves = share.expand_as(made) == 0
+    assert torch.equal(found[moves], made[moves])
+    half = stilled(made, torch.full_like(share, 0.5))
+    torch.testing.assert_close(half, (made + made.mean(1, keepdim=True)) / 2)
 
 
 def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:

@@ -19,7 +19,7 @@ from ..core.clips import GUIDES
 from ..core.config import Section, Share
 from . import fused
 from . import text as text_module
-from .filters import Copies, Filters, Strokes
+from .filters import Copies, Filters, Strokes, stilled
 from .patches import from_patches, to_patches, waves
 
 Guide = Literal["known", "sketch", "video"]
@@ -38,6 +38,9 @@ class Config(Section):
     """Frames, rows and columns of pixels in one token."""
     lapped: bool = True
     """Patches reach smoothly into their neighbours, which leaves far less of a grid."""
+    still: bool = True
+    """Draws what stands still once: how much of each pixel is its mean over all frames is drawn as
+    well, so that a background does not flicker."""
     recompute: bool = False
     """Keep only what goes in and out of layers for the backward pass, and compute the rest again: a
     third more work, far less memory (activation checkpointing; Chen et al. 2016)."""
@@ -106,7 +109,7 @@ class DiT(nn.Module):
             self.nothing = nn.Parameter(torch.randn(config.text.length, width) * 0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final = nn.Linear(width, 2 * width)
-        self.head = nn.Linear(width, pixels)
+        self.head = nn.Linear(width, pixels + config.still * math.prod(config.patch))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -208,9 +211,7 @@ class DiT(nn.Module):
         last = _of_each(self.final(condition), None if which is None else which[:, words:])
         shift, scale = last.chunk(2, -1)
         x = fused.modulate(x[:, words:].contiguous(), shift, scale)
-        made = from_patches(
-            self.head(x), grid, self.config.patch, self.config.channels, self.config.lapped
-        )
+        made = self._drawn(self.head(x), grid)
         if beside is not None and self.strokes is not None:
             made = self.strokes(made, x, grid, self._of(beside, "sketch"))
         if beside is not None and self.filters is not None:
@@ -218,6 +219,13 @@ class DiT(nn.Module):
         if beside is not None and self.copies is not None:
             made = self.copies(made, x, grid, clips, self._of(beside, "known"))
         return made
+
+    def _drawn(self, tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        patch, channels, lapped = self.config.patch, self.config.channels, self.config.lapped
+        if not self.config.still:
+            return from_patches(tokens, grid, patch, channels, lapped)
+        made = from_patches(tokens, grid, patch, channels + 1, lapped).float()
+        return stilled(made[:, :, :-1], made[:, :, -1:].sigmoid())
 
     def _of(self, beside: Tensor, guide: str) -> Tensor:
         """The channels of one guide."""

@@ -55,6 +55,18 @@ def carried(clips: Tensor, mask: Tensor) -> Tensor:
     ]
 
 
+def stilled(made: Tensor, share: Tensor) -> Tensor:
+    """Clips of which a share of each pixel is its mean over the frames, weighed by that share: what
+    stands still is drawn once, by all frames together, and does not flicker.
+
+    Args:
+        made: (batch, time, channels, height, width).
+        share: (batch, time, 1, height, width), from 0 to 1.
+    """
+    mean = (share * made).sum(1, keepdim=True) / share.sum(1, keepdim=True).clamp(min=1e-6)
+    return torch.lerp(made, mean, share)
+
+
 class Filters(nn.Module):
     """Filters a video by weights that follow from tokens; at first the video is left as it is."""
 
