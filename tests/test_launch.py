@@ -60,7 +60,8 @@ def test_the_script_for_slurm_runs_the_command_on_all_machines(data: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert "requeue" not in calls
     called = (tmp_path / "calls.srun").read_text().splitlines()
-    assert called[1] == "torchrun" and "--nnodes=2" in called and "--nproc-per-node=8" in called
+    assert "torchrun" in called and "--nnodes=2" in called and "--nproc-per-node=8" in called
+    assert "--cpus-per-task=64" in called and "#SBATCH --cpus-per-task=64\n" in script
     assert "--rdzv-endpoint=host-1:29500" in called
     begin = called.index("-m")
     assert called[begin:] == [
@@ -92,6 +93,24 @@ def test_what_was_cut_off_is_queued_again_and_what_failed_or_ended_is_not(
     done, calls = run_script(launch.slurm(job(data)), tmp_path, "exit 143")
     assert done.returncode == 143
     assert ("scontrol requeue 7" in calls) == again
+
+
+def test_a_loss_that_is_not_a_number_is_not_tried_again(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "log.jsonl").write_text(TRAIN)
+    for name in ("recipe.yaml", "nonfinite-00000003.json"):
+        (tmp_path / "first" / name).write_text("")
+    _, calls = run_script(launch.slurm(job(data)), tmp_path, "exit 1")
+    assert "requeue" not in calls
+
+
+@pytest.mark.parametrize("on", ["skypilot", "sagemaker", "azureml"])
+def test_files_that_are_not_sent_are_told_before(on: str, data: Path, tmp_path: Path) -> None:
+    changes = ("tokenizer=/home/me/vae",)
+    made = launch.Job("flow-latent", data, "mine", bucket="s3://runs", changes=changes)
+    with pytest.raises(mb.MuybridgeError, match=r"tokenizer\.run = /home/me/vae is a file"):
+        launch.write(made, on, tmp_path / "job")
+    assert launch.write(made, "slurm", tmp_path / "job.sh").startswith("sbatch")
 
 
 def test_the_task_for_skypilot_keeps_the_run_in_a_bucket(data: Path, tmp_path: Path) -> None:

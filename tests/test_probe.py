@@ -116,3 +116,27 @@ def test_a_run_settles_it_once(
         run = recipe.with_(data=dataset).train(tmp_path / "run")
         assert run.recipe.training.micro_batch == 5 and run.recipe.training.batch == 8
     assert machine.tried == [2, 4]
+
+
+def test_a_recipe_whose_best_is_chosen_by_a_distance_can_be_measured_and_tested() -> None:
+    by_distance = ("training.best=appearance distance", "evaluation.during=[appearance]")
+    recipe = mb.Recipe.load("flow-nano", (*by_distance, "training.patience=2"))
+    for changes in (probe._WHOLE, probe._STEPS_ALONE):
+        assert recipe.with_(*changes).training.measures == 0
+
+
+def test_what_a_hint_proposes_is_a_setting() -> None:
+    for name in ("flow-latent", "gan3d", "transformer-ar"):
+        assert mb.Recipe.load(name, ("tokenizer=RUN",)).tokenizer is not None
+
+
+def test_lack_of_memory_is_told_with_how_many_clips_there_is_room_for(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = mb.Recipe.load("flow-nano", SMALL).with_(data=dataset)
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(probe.subprocess, "run", lambda *_, **__: killed)
+    monkeypatch.setattr(probe, "micro_batch", lambda _: 3)
+    with pytest.raises(mb.MuybridgeError, match="8 clips at once") as caught:
+        probe.measure(recipe)
+    assert "training.micro_batch=3" in caught.value.hint

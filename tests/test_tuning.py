@@ -68,6 +68,28 @@ def test_the_first_trial_is_the_recipe_and_the_best_is_ready_to_run(
     assert "data:image/png" in page and "http" not in page.replace("http-equiv", "")
 
 
+def test_a_folder_is_of_one_study(dataset: Path, tmp_path: Path) -> None:
+    out, ranges = tmp_path / "out", rates(tmp_path / "space.yaml")
+    search.tune(recipe(dataset), ranges, 1, MINUTES, out)
+    with pytest.raises(RunError, match=r"study of other settings: recipe\.training\.minutes"):
+        search.tune(recipe(dataset), ranges, 2, 2 * MINUTES, out)
+    with pytest.raises(RunError, match=r"model\.depth"):
+        search.tune(recipe(dataset).with_("model.depth=2"), ranges, 2, MINUTES, out)
+    quieter = recipe(dataset).with_("training.save_seconds=7")
+    assert len(search.tune(quieter, ranges, 1, MINUTES, out).trials) == 1
+
+
+def test_a_recipe_outside_of_the_space_is_not_said_to_be_a_trial(
+    dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(f"{RATE}: {{least: 1.0e-5, most: 1.0e-4}}\n")
+    found = space.read_space(tmp_path / "space.yaml")
+    study = search.tune(recipe(dataset), found, 1, MINUTES, tmp_path / "out")
+    assert not study.own
+    assert "lies outside of the space" in page.told(study)
+    assert "was not beaten" not in page.told(study)
+
+
 def test_a_killed_search_goes_on_with_the_trial_it_was_at(dataset: Path, tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
@@ -245,4 +267,4 @@ def test_rates_of_a_model_over_a_tokenizer_are_tested_with_one_that_is_trained(
     latent = mb.Recipe.load("flow-latent").with_(data=dataset)
     with pytest.raises(mb.MuybridgeError, match=r"trains a tokenizer first") as caught:
         range_test(latent, 100, tmp_path)
-    assert "tokenizer.run" in caught.value.hint
+    assert "tokenizer=RUN" in caught.value.hint

@@ -48,6 +48,9 @@ def assemble(recipe: Recipe, out: Path, init: Path | None = None) -> Run:
     from .run import Run
 
     distributed.start()
+    distributed.check_share(recipe.training.batch)
+    if recipe.tokenizer is not None and not recipe.tokenizer.run:
+        distributed.check_share(recipe.first_stage().training.batch, "tokenizer's training.batch")
     if distributed.rank() == 0:
         settled = settle(recipe, previous(out), init)  # errors come before anything is made
         with files.locked(out, "run"):
@@ -84,7 +87,7 @@ def settle(recipe: Recipe, old: Recipe | None, init: Path | None = None) -> Reci
         chosen = old.training.precision if old else device.examine().precision
         training = training.with_values(precision=chosen)
     if training.threads == 0:
-        training = training.with_values(threads=old.training.threads if old else device.cores())
+        training = training.with_values(threads=old.training.threads if old else _threads())
     if training.memory == "auto" and training.micro_batch is None:
         from . import probe
 
@@ -111,6 +114,11 @@ def settle(recipe: Recipe, old: Recipe | None, init: Path | None = None) -> Reci
     guides = recipe.data.tasks.guides
     recipe = with_model(recipe, labels=len(dataset.labels), text=words, guides=guides)
     return recipe if init is None else starting.settled(recipe, init)
+
+
+def _threads() -> int:
+    """Cores for each of the processes on this machine."""
+    return max(1, device.cores() // distributed.neighbours())
 
 
 def _settle_tokenizer(recipe: Recipe, old: Recipe | None) -> Recipe:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from . import starting
 from .core import files
 from .run import Run
 from .training import checkpoint, health
@@ -52,7 +54,8 @@ def diagnose(run: Run) -> Diagnosis:
     judged = [line for line in lines if line.get("kind") == "validation"]
     last = {n: v for n, v in (judged[-1] if judged else {}).items() if isinstance(v, float)}
     known = last | figures
-    found = [_of(sign, known) for sign in health.SIGNS if sign.shows(known)]
+    shown = {sign.name: sign for sign in reversed(health.SIGNS) if sign.shows(known)}
+    found = [_of(sign, known) for sign in reversed(shown.values())]
     found += _told(lines, {one.name for one in found})
     found += [finding for one in (_unmoved(run), *_judged(run, known)) if (finding := one)]
     step = int(lines[-1].get("step", 0)) if lines else 0
@@ -66,24 +69,24 @@ def _of(sign: health.Sign, figures: dict[str, float]) -> Finding:
 
 def _told(lines: list[dict[str, Any]], now: set[str]) -> list[Finding]:
     """What was said while it trained, and is not seen any more."""
-    said = {sign.name: sign.said for sign in health.SIGNS}
+    said = {(sign.name, *sorted(sign.when)): sign.said for sign in health.SIGNS}
     return [
         Finding(
-            line["name"], f"{said[line['name']]} (at step {line['step']})", line["hint"],
-            line["figures"],
+            line["name"], f"{said[key]} (at step {line['step']})", line["hint"], line["figures"]
         )
         for line in lines
-        if line.get("kind") == "health" and line.get("name") in said.keys() - now
-        and "figures" in line
+        if line.get("kind") == "health" and line["name"] not in now
+        and (key := (line["name"], *sorted(line.get("figures", ())))) in said
     ]  # fmt: skip
 
 
 def _unmoved(run: Run) -> Finding | None:
     """Parts whose weights are still those that the seed gave them."""
     objective = run.objective()
+    starting.begin(objective, run.folder)
     begun = {n: p.detach().clone() for n, p in objective.generator.named_parameters()}
     _, parts = checkpoint.load(checkpoint.find(run.folder, "last"), ("average",))
-    same = [n for n, p in begun.items() if torch.equal(p, parts["average"].get(n, p + 1))]
+    same = [n for n, p in begun.items() if n in parts["average"] and _alike(p, parts["average"][n])]
     if not same or len(same) == len(begun):
         return None
     listed = ", ".join(same[:4]) + (f" and {len(same) - 4} more" if len(same) > 4 else "")
@@ -94,6 +97,17 @@ def _unmoved(run: Run) -> Finding | None:
         "the recipe is for?",
         {"parts": float(len(same))},
     )
+
+
+def _alike(begun: Tensor, now: Tensor) -> bool:
+    """Whether weights are what they were, but for the decay that shrinks all alike."""
+    if begun.shape != now.shape:
+        return False
+    a, b = begun.flatten().double(), now.flatten().double()
+    if len(a) == 1 or not bool(a.any()):
+        return torch.equal(a, b)
+    share = (a @ b) / (a @ a)
+    return bool(share > 0) and bool((b - share * a).norm() <= 1e-6 * b.norm())
 
 
 def _judged(run: Run, figures: dict[str, float]) -> list[Finding]:

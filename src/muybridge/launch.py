@@ -21,6 +21,8 @@ from .recipe import Recipe
 
 CLOUDS = ("aws", "gcp", "azure", "kubernetes", "lambda", "runpod")
 PORT = 29500
+_CORES = 8
+"""Cores for each process on Slurm, whose own default is one; the script can be edited."""
 _NOTICE = 120
 """Seconds before a pre-emption at which Slurm asks to stop: enough to end a step and to save."""
 
@@ -83,7 +85,7 @@ def parsed(gpus: str) -> tuple[str, int]:
     return found[1], int(found[2] or 1)
 
 
-def check(job: Job) -> None:
+def check(job: Job, on: str = "slurm") -> None:
     """Finds what would fail far away.
 
     Raises:
@@ -93,6 +95,8 @@ def check(job: Job) -> None:
     recipe = Recipe.load(job.recipe, job.changes)
     if not (job.data / "dataset.json").is_file():
         raise MuybridgeError(f"--data {job.data} is no dataset", "make one: muybridge prepare")
+    if on != "slurm":
+        _sendable(recipe)
     processes = job.nodes * max(1, job.gpus)
     if (batch := recipe.training.batch) % processes:
         raise MuybridgeError(
@@ -105,7 +109,28 @@ def check(job: Job) -> None:
             raise MuybridgeError(
                 f"training.batch = {inner.training.batch} of its tokenizer, {inner.name}, cannot "
                 f"be shared by {processes} processes",
-                f"train {inner.name} before, and --set tokenizer.run=RUN; or take fewer processes",
+                f"train {inner.name} before, and --set tokenizer=RUN; or take fewer processes",
+            )
+
+
+def _sendable(recipe: Recipe) -> None:
+    """What the other machine would not find: the dataset and the recipe alone are sent there."""
+    tokenizer, perceptual = recipe.tokenizer, recipe.perceptual
+    here = {
+        "tokenizer.run": tokenizer.run if tokenizer else "",
+        "perceptual.run": perceptual.run if perceptual else "",
+        "perceptual.weights": perceptual.weights if perceptual else "",
+        **{
+            f"{name}.kind": part.kind if part.kind.endswith(".py") else ""
+            for name, part in (("model", recipe.model), ("objective", recipe.objective))
+        },
+    }
+    for name, path in here.items():
+        if path:
+            raise MuybridgeError(
+                f"{name} = {path} is a file of this machine, and is not sent",
+                "use --on slurm, where machines share a disk; or put it into the image or bucket "
+                "and edit the job file",
             )
 
 
@@ -121,6 +146,7 @@ def slurm(job: Job) -> str:
 #SBATCH --job-name={job.name}
 #SBATCH --nodes={job.nodes}
 #SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task={_CORES * max(1, job.gpus)}
 {gpus}#SBATCH --time={hours:02d}:{minutes:02d}:00
 #SBATCH --signal=TERM@{_NOTICE}
 #SBATCH --requeue
@@ -131,12 +157,15 @@ data={here}
 out="$SLURM_SUBMIT_DIR"/{shlex.quote(job.name)}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
-srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={max(1, job.gpus)} \\
+srun --cpus-per-task={_CORES * max(1, job.gpus)} --kill-on-bad-exit=1 \\
+  torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={max(1, job.gpus)} \\
   --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$head":{PORT} \\
   {command}
 code=$?
-# Asked to stop, it saved and ended: the same command goes on where it was.
+# Asked to stop, it saved and ended: the same command goes on where it was. A loss that is not a
+# number would be none again.
 if [ $code -ne 0 ] && [ -f "$out/recipe.yaml" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt 20 ] \\
+  && ! ls "$out"/nonfinite-*.json > /dev/null 2>&1 \\
   && ! tail -n 1 "$out/log.jsonl" | grep -q '"kind": "end"'; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
@@ -187,7 +216,7 @@ def write(job: Job, on: str, out: Path) -> str:
     """
     from . import managed
 
-    check(job)
+    check(job, on)
     makers: dict[str, Callable[[], tuple[str, str]]] = {
         "slurm": lambda: (slurm(job), f"sbatch {out}"),
         "skypilot": lambda: (skypilot(job), f"sky jobs launch {out}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,14 @@ _SHORT = (
     "training.measures=0", "training.loggers=[]", "training.log_every=1",
     "training.save_seconds=1e9", "training.minutes=null", "training.epochs=null",
     f"training.steps={_STEPS}", "training.memory=asked", "training.shard=none",
+    "training.best=loss", "training.patience=null",
 )  # fmt: skip
 _WHOLE = (*_SHORT, "training.previews=1", "training.validations=1")
 _STEPS_ALONE = (*_SHORT, "training.previews=0", "training.validations=0")
+
+
+class _Killed(MuybridgeError):
+    """The system ended the process: it does so where memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,17 @@ def measure(recipe: Recipe) -> Needs:
     if recipe.tokenizer is not None and not recipe.tokenizer.run:
         raise MuybridgeError(
             f"{recipe.name} trains a tokenizer first, and is measured with one that is trained",
-            f"measure {recipe.tokenizer.recipe}, or --set tokenizer.run=RUN",
+            f"measure {recipe.tokenizer.recipe}, or --set tokenizer=RUN",
         )
-    with tempfile.TemporaryDirectory() as place:
-        lines = _tried(recipe.with_(*_WHOLE), Path(place))
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            lines = _tried(recipe.with_(*_WHOLE), Path(place))
+    except _Killed as error:
+        few = micro_batch(recipe)
+        raise RunError(
+            f"memory does not suffice for {recipe.training.batch} clips at once",
+            f"--set training.micro_batch={few or _FEW}: the batch stays",
+        ) from error
     own = sorted(float(line["seconds"]) for line in lines if line["kind"] == "train")
     seconds = (own[-1] - own[0]) / (len(own) - 1)
     memory = max(float(line["peak_memory_gib"]) for line in lines)
@@ -122,6 +135,8 @@ def _tried(recipe: Recipe, folder: Path, alone: bool = False) -> list[dict[str, 
         env = {name: value for name, value in env.items() if name not in ("WORLD_SIZE", "RANK")}
         env["CUDA_VISIBLE_DEVICES"] = env.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    if done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        raise _Killed("the first updates were killed, as by lack of memory", "take fewer clips")
     if done.returncode:
         last = next((x for x in done.stderr.splitlines() if x.startswith("error: ")), "")
         message = last.removeprefix("error: ") or done.stderr[-400:]

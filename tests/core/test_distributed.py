@@ -27,6 +27,9 @@ assert torch.equal(distributed.joined(rows[part.start : part.stop]), rows)
 assert distributed.joined(torch.arange(3)[: 3 * rank]).tolist() == [0, 1, 2]
 assert distributed.joined(torch.zeros(0, 4)).shape == (0, 4)
 assert distributed.same(float(7 + rank)) == 7
+# Whichever of them is asked.
+assert distributed.asked(rank == 0) and distributed.asked(rank == 1)
+assert not distributed.asked(False)
 print(*part)
 """
 

@@ -35,7 +35,9 @@ def test_each_frame_is_made_once_and_goes_on_from_what_is_there(data: st.DataObj
     partly = data.draw(st.sets(st.integers(0, frames - 1)))
     cuts = sorted(data.draw(st.sets(st.integers(1, 89), max_size=4)))
     scenes = [Scene(0), *(Scene(at, "x", data.draw(st.booleans())) for at in cuts if at < frames)]
-    canvas = Canvas(frames, 8, known=dict.fromkeys(partly, PART) | known(*there), scenes=scenes)
+    loop = frames >= LENGTH and data.draw(st.booleans())
+    whole = dict.fromkeys(partly, PART) | known(*there)
+    canvas = Canvas(frames, 8, known=whole, scenes=scenes, loop=loop)
     made: set[int] = set()
     for window in of(canvas):
         new = {at for at in range(window.begin, window.kept)} - made - there
@@ -82,6 +84,30 @@ def test_frames_between_known_ones_are_not_made_beyond_the_last() -> None:
         there = known(*range(0, 81, every))
         for window in of(Canvas(81, 16, known=there, every=every)):
             assert window.begin % every == 0 and (window.kept - 1) % every == 0
+
+
+@pytest.mark.parametrize("length", [8, 12, 16])
+@pytest.mark.parametrize("every", [2, 4, 8])
+def test_frames_between_known_ones_end(length: int, every: int) -> None:
+    if every >= length:
+        pytest.skip("refused before")
+    canvas = Canvas(41, 16, known=known(*range(0, 41, every)), every=every)
+    made = {at for w in windows(canvas, length, SPAN) for at in range(w.begin, w.kept)}
+    assert made == set(range(41))
+
+
+def test_a_known_frame_just_beyond_a_window_is_led_to_by_the_next() -> None:
+    assert spans(Canvas(20, 8, known=known(0, 16))) == [(0, 16, 8), (4, 20, 20)]
+    assert spans(Canvas(18, 8, known=known(0, 17))) == [(0, 16, 9), (5, 21, 18)]
+    canvas = Canvas(25, 8, known=known(*range(8), *range(17, 25)))
+    assert spans(canvas) == [(0, 16, 9), (5, 21, 21)]
+    # Where there is none near, all that was made is kept.
+    assert spans(Canvas(40, 8, known=known(0, 39)))[:2] == [(0, 16, 16), (8, 24, 24)]
+
+
+def test_a_model_that_sees_no_two_sides_makes_no_loop() -> None:
+    with pytest.raises(MuybridgeError, match="4 to a token"):
+        list(windows(Canvas(16, 8, loop=True), 8, 4))
 
 
 def test_a_scene_that_is_cut_knows_nothing_of_the_others() -> None:

@@ -17,11 +17,12 @@ from torch import Tensor
 
 import muybridge as mb
 from muybridge.core import video
-from muybridge.core.clips import to_float
+from muybridge.core.clips import GUIDES, to_float
 from muybridge.core.config import parse
 from muybridge.core.video import Frames
 from muybridge.generation import filling, making, pictures
 from muybridge.generation.asked import Asked
+from muybridge.generation.canvas import Known, windows
 from muybridge.generation.filling import fill, request
 from muybridge.objectives.base import SampleRequest
 
@@ -270,6 +271,62 @@ def test_an_edit_by_words_changes_only_what_words_change(
     assert float((made[0] - made[1]).abs().mean()) > 1e-4
 
 
+def test_an_edited_clip_is_the_same_whatever_is_made_beside_it(plain: mb.Run, film: Path) -> None:
+    objective, _ = plain.trained()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in objective.generator.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+
+    def made(text: Any, count: int) -> Tensor:
+        it = plan(plain, video=film, strength=0.5, text=text, steps=4, count=count)
+        assert it.windows is not None
+        asked = request(it.canvas, it.base, it.windows[0], {}, 8)
+        return plain.sample(objective, asked)
+
+    both = made(["", "a blue box"], 2)
+    torch.testing.assert_close(both[:1], made("", 1), atol=1e-4, rtol=1e-4)
+    assert float((both[0] - both[1]).abs().mean()) > 0.01
+
+
+def test_what_guides_an_edit_is_not_taken_off_again(run: mb.Run, film: Path) -> None:
+    """A network that draws what stands beside the clip, whatever is said, draws it in an edit."""
+    objective, _ = run.trained()
+    network: Any = objective.generator["network"]
+    first = sum(GUIDES[n] for n in network.config.guides[: network.config.guides.index("video")])
+
+    def drawn(x: Tensor, *told: Any, beside: Tensor, **more: Any) -> Tensor:
+        return beside[:, :, first : first + 3] * 0.5
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(network), "__call__", lambda self, *a, **k: drawn(*a, **k))
+        it = plan(run, video=film, strength=0.5, text="a red ball", colourise=True, steps=4)
+        assert it.windows is not None
+        asked = request(it.canvas, it.base, it.windows[0], {}, 8)
+        found = run.sample(objective, asked)
+    assert asked.guides is not None and asked.source is not None
+    assert float((found - asked.source).abs().mean()) > 0.05
+
+
+def test_words_of_a_storyboard_are_checked_as_all_others_are(
+    run: mb.Run, frames: Frames, tmp_path: Path
+) -> None:
+    board = tmp_path / "board.yaml"
+    picture(tmp_path / "a.png", frames[5])
+    moments: list[dict[str, Any]] = [{"at": 0, "text": "a zebra"}, {"at": 1, "text": "a red ball"}]
+    board.write_text(yaml.safe_dump(moments))
+    found = plan(run, storyboard=board)
+    assert any("never heard" in line and "zebra" in line for line in found.done)
+    assert found.base.guidance is None and found.canvas.files == []
+    board.write_text(yaml.safe_dump([*moments, {"at": 1.5, "image": "a.png"}]))
+    found = plan(run, storyboard=board)
+    assert found.base.guidance == 1.0 and found.canvas.files == [tmp_path / "a.png"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(run.conditions, "captioned", False)
+        with pytest.raises(mb.MuybridgeError, match="trained without captions"):
+            plan(run, storyboard=board)
+
+
 def test_guidance_by_pictures_goes_beyond_what_no_picture_gives(run: mb.Run, film: Path) -> None:
     it = plan(run, prefix=film, text="a red ball", guidance=2.0)
     objective, _ = run.trained()
@@ -302,7 +359,13 @@ def refusals() -> Iterator[tuple[dict[str, Any], str, str]]:
     yield {"video": "V", "upscale": 3}, "2 or 4", ""
     yield {"video": "V"}, "nothing says what is to be done", "--strength"
     yield {"image": "V", "prefix": "V"}, "image and prefix exclude each other", ""
-    yield {"video": "V", "strength": 1.5}, "strength = 1.5", "share of the sampling steps"
+    yield {"video": "V", "strength": 1.5}, "strength = 1.5", "how far into noise"
+    yield {"video": "V", "interpolate": 16, "upscale": 2}, "interpolate and upscale exclude", ""
+    yield {"video": "V", "interpolate": 16, "loop": True}, "interpolate and loop exclude", ""
+    yield {"video": "V", "background": "#00ff00", "denoise": True}, "background and denoise", ""
+    yield {"video": "V", "outpaint": 0.2, "strength": 0.5}, "strength and outpaint exclude", ""
+    yield {"image": "V", "video": "V", "mask": "BLACK"}, "image and video", ""
+    yield {"video": "V", "interpolate": 64}, "8 times as many", "16"
     yield {"txt": "a"}, "txt is not a setting", "did you mean text"
     yield {"count": 0}, "count = 0", ""
     yield {"seconds": 0.01}, "no frame, at 8 a second", "0.125"
@@ -376,6 +439,18 @@ def test_memory_is_that_of_a_window(run: mb.Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(filling, "request", count)
     requests(run, monkeypatch, count=1, seconds=60.0)
     assert len(kept) > 100 and max(kept) <= 8
+
+
+def test_what_is_known_of_a_long_video_is_not_held_as_numbers_at_once(
+    run: mb.Run, frames: Frames
+) -> None:
+    it = plan(run, count=1)
+    known = {at: Known(frames[at % 12]) for at in range(400)}
+    canvas = replace(it.canvas, frames=404, known=known)
+    objective, _ = run.trained()
+    parts = list(fill(run, objective, canvas, it.base, windows(canvas, 8, 2)))
+    assert max(part.shape[1] for part in parts) <= 32
+    assert sum(part.shape[1] for part in parts) == 404
 
 
 def test_each_window_of_an_edit_begins_at_its_own_frames(

@@ -118,3 +118,16 @@ def test_a_damaged_or_empty_video_is_told(tmp_path: Path, film: Path) -> None:
         pictures.frames(tmp_path / "cut.mp4", SIZE, 8, "--video")
     with pytest.raises(DataError, match="cannot be opened"):
         pictures.frames(tmp_path / "none.mp4", SIZE, 8, "--video")
+
+
+def test_the_last_frames_are_those_of_all_and_too_many_are_told(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = pictures.frames(film, (32, 32), 8, "--prefix")
+    last, _ = pictures.frames(film, (32, 32), 8, "--prefix", last=3)
+    assert len(whole) == 12 and np.array_equal(np.stack(last), np.stack(whole[-3:]))
+    monkeypatch.setattr(pictures, "LONGEST", 11)
+    assert len(pictures.frames(film, (32, 32), 8, "--prefix", last=3)[0]) == 3
+    with pytest.raises(DataError, match=r"--video .* has more than 11 frames"):
+        pictures.frames(film, (32, 32), 8, "--video")
+    assert len(pictures.frames(film, (32, 32), 8, "--video", most=12)[0]) == 12

@@ -104,8 +104,18 @@ def test_lines_are_made_once_and_gone_on_with(
     assert calls == ["one", "00002", "00002"]
     assert sorted(path.name for path in out.iterdir()) == ["00002", "one"]
     assert (out / "00002" / "clip-0000.mp4").is_file()
-    with pytest.raises(mb.MuybridgeError, match="holds what another line asked for"):
+    with pytest.raises(mb.MuybridgeError, match="holds what another line, run or file made"):
         go("best")
+    monkeypatch.chdir(film.parent)  # the same files, named otherwise
+    batches.write_all(run, batches.read(Path("lines.jsonl")), out)
+    assert len(calls) == 3
+    film.rename(film.with_suffix(".old.mp4"))
+    try:
+        video.write_video(np.zeros((12, 32, 32, 3), np.uint8), film, fps=8)
+        with pytest.raises(mb.MuybridgeError, match="run or file made"):
+            go()
+    finally:
+        film.with_suffix(".old.mp4").rename(film)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import muybridge as mb
@@ -210,3 +211,23 @@ def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -
     # Said after the checkpoint that a killed run goes on from: those steps are taken again.
     judge(Monitor(tmp_path, 100), [200, 300])
     assert len(told(tmp_path)) == 1
+
+
+def test_weights_that_only_decay_have_not_moved() -> None:
+    torch.manual_seed(0)
+    begun = torch.randn(8, 8)
+    assert diagnosis._alike(begun, begun * 0.93)
+    assert diagnosis._alike(torch.zeros(4), torch.zeros(4))
+    assert not diagnosis._alike(begun, begun + 1e-3 * torch.randn(8, 8))
+    assert not diagnosis._alike(torch.zeros(4), torch.full((4,), 1e-6))
+    assert not diagnosis._alike(torch.ones(1), torch.full((1,), 0.9))
+
+
+def test_of_signs_of_one_name_the_one_that_was_seen_is_repeated() -> None:
+    both = [sign for sign in health.SIGNS if sign.name == "posterior collapse"]
+    assert len(both) == 2
+    for sign in both:
+        figures = dict.fromkeys(sign.when, 0.0)
+        line = {"kind": "health", "step": 60, "name": sign.name, "hint": "", "figures": figures}
+        (found,) = diagnosis._told([line], set())
+        assert found.said.startswith(sign.said)

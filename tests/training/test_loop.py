@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -21,12 +22,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from muybridge.core import chance, distributed
+from muybridge.core import chance, distributed, files
 from muybridge.core.clips import Batch
 from muybridge.core.errors import Interrupted, MuybridgeError, RunError
 from muybridge.objectives.base import Loss, Objective, Phase, SampleRequest
 from muybridge.training import checkpoint, loop, optimizers
 from muybridge.training.average import Average
+from muybridge.training.monitor import Monitor
 
 CPU = torch.device("cpu")
 
@@ -316,6 +318,42 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     assert equal(weights(tmp_path / "a"), good)
 
 
+def test_a_state_of_which_any_bit_was_turned_is_passed_over(tmp_path: Path) -> None:
+    loop.train(Toy(), settings(save_seconds=0.0), tmp_path, CPU, hooks())
+    path = checkpoint.find(tmp_path, "last") / "state.json"
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 5):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        found = checkpoint.resume(tmp_path, ("model",))
+        assert found is not None
+        # A space that became another one, say, is no damage: what is read is what was written.
+        assert found[0].step == 11 or json.loads(content) == json.loads(whole)
+
+
+class FullDisk:
+    """A logger whose disk is full."""
+
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def log(self, numbers: Any, step: int) -> None:
+        raise self.error
+
+    def close(self) -> None:
+        raise self.error
+
+
+def test_a_log_on_a_full_disk_says_so_and_hides_nothing(tmp_path: Path) -> None:
+    def write() -> None:
+        with Monitor(tmp_path, 0) as monitor:
+            monitor._loggers = [FullDisk()]
+            monitor.write("train", 1, loss=1.0)
+
+    with pytest.raises(MuybridgeError, match="disk"):
+        write()
+
+
 def test_where_no_checkpoint_can_be_read_the_run_is_not_begun_anew(tmp_path: Path) -> None:
     loop.train(Toy(), settings(save_seconds=0.0), tmp_path, CPU, hooks())
     for path in (tmp_path / "checkpoints").glob("step-*"):
@@ -371,7 +409,9 @@ def test_a_budget_in_minutes_goes_on_from_its_stored_time(tmp_path: Path) -> Non
     loop.train(Toy(), settings(), tmp_path, CPU, hooks())
     name = checkpoint.find(tmp_path, "last")
     state = json.loads((name / "state.json").read_text())
-    (name / "state.json").write_text(json.dumps(state | {"seconds": 3600.0}))
+    later = {n: v for n, v in state.items() if n != "digest"} | {"seconds": 3600.0}
+    text = json.dumps(later | {"digest": files.digest_of(later)})
+    (name / "state.json").write_text(text)
     config = settings(steps=None, minutes=30.0)
     assert loop.train(Toy(), config, tmp_path, CPU, hooks()).step == 12
 

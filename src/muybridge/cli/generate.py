@@ -107,7 +107,12 @@ def generate(
     from ..run import Run
 
     given = {name: context.params.get(name) for name in Asked.model_fields}
-    asked = {name: value for name, value in given.items() if value not in (None, False, [], ())}
+    # 0 is a value like any other, and equals False.
+    asked = {
+        name: value
+        for name, value in given.items()
+        if value is not None and value is not False and value not in ([], ())
+    }
     opened, form = Run.open(run), Written(format.value)
     if batch is not None:
         if asked:

@@ -100,12 +100,12 @@ def wait() -> None:
         dist.barrier()
 
 
-def check_share(batch: int) -> None:
+def check_share(batch: int, name: str = "training.batch") -> None:
     """Raises RunError where a global batch cannot be shared evenly by the ranks."""
     share, rest = divmod(batch, world())
     if rest or not share:
         raise RunError(
-            f"training.batch = {batch} cannot be shared by {world()} processes",
+            f"{name} = {batch} cannot be shared by {world()} processes",
             "make it a multiple of their number",
         )
 
@@ -137,6 +137,15 @@ def joined(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
+def asked(here: bool) -> bool:
+    """Whether any process is asked to do something, as one whose machine is to be taken away is."""
+    if world() == 1:
+        return here
+    count = torch.tensor([float(here)])
+    dist.all_reduce(count)
+    return bool(count > 0)
 
 
 def same(number: float) -> float:

@@ -50,8 +50,8 @@ class Asked(Section):
     video: Path | None = None
     """Video to be edited, enhanced, filled or looped, as the other settings say."""
     strength: Part | None = None
-    """Edit: share of the sampling steps that a noised `video` goes through again; .3 changes
-    little, .9 nearly all."""
+    """Edit: how far into noise a `video` is taken, as a share of the way by which sampling goes; .3
+    changes little, .9 nearly all."""
     mask: Path | None = None
     """Picture, or video, that is white where `video` or `image` is to be made anew; or `things` for
     what moves in `video`, `background` for all else."""
@@ -82,6 +82,8 @@ class Asked(Section):
             found = [name for name in names if getattr(self, name)]
             if len(found) > 1:
                 raise ValueError(f"{' and '.join(found)} exclude each other")
+        if self.image and self.video and (self.mask or self.outpaint):
+            raise ValueError("image and video: the mask or outpaint is of one of them")
         if self.upscale is not None and self.upscale not in (2, 4):
             raise ValueError(f"upscale = {self.upscale}: 2 or 4 is learned")
         return self
@@ -100,6 +102,16 @@ class Asked(Section):
         """The files that are read."""
         single = [getattr(self, name) for name in self.paths()]
         return [path for path in (*single, *(self.between or ())) if path and not is_word(path)]
+
+    def seen_from(self, folder: Path) -> Asked:
+        """The same with the whole paths of its files, which are named as seen from a folder."""
+        folder = folder.resolve()
+        moved = {
+            name: tuple(folder / p for p in value) if isinstance(value, tuple) else folder / value
+            for name in (*self.paths(), "between")
+            if (value := getattr(self, name)) is not None and not is_word(value)
+        }
+        return self.model_copy(update=moved)
 
     @property
     def clips(self) -> int:
@@ -130,5 +142,9 @@ _ONE_OF = (
     ("last_image", "storyboard", "extend", "between", "loop"), ("extend", "seconds"),
     ("mask", "outpaint"), ("strength", "interpolate"),
     ("background", "mask"), ("background", "outpaint"), ("background", "interpolate"),
-    ("interpolate", "mask"), ("interpolate", "outpaint"), ("strength", "upscale"),
+    ("interpolate", "mask"), ("interpolate", "outpaint"), ("interpolate", "loop"),
+    ("interpolate", "upscale"), ("interpolate", "denoise"), ("interpolate", "colourise"),
+    ("strength", "upscale"), ("strength", "outpaint"), ("outpaint", "upscale"),
+    ("outpaint", "denoise"), ("outpaint", "colourise"), ("background", "upscale"),
+    ("background", "denoise"), ("background", "colourise"),
 )  # fmt: skip

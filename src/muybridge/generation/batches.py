@@ -10,7 +10,8 @@ from ..core import files, progress
 from ..core.config import parse
 from ..core.errors import DataError, MuybridgeError
 from ..run import Run
-from .asked import Asked, is_word
+from ..training.checkpoint import find
+from .asked import Asked
 from .making import plan
 from .writing import Format, write
 
@@ -48,7 +49,7 @@ def read(path: Path) -> Lines:
                 "give each line a plain name of its own, or none",
             )
         asked = parse(Asked, values, where)
-        found[name] = _at_home(asked, path.parent)
+        found[name] = asked.seen_from(path.parent)
     return tuple(found.items())
 
 
@@ -63,34 +64,28 @@ def write_all(
             asked for.
     """
     left = []
+    # Another run, more training or another picture of the same name make other clips.
+    made_by = {"run": str(run.folder.resolve()), "step": find(run.folder, checkpoint).name}
     for name, asked in lines:
         try:
             plan(run, asked)
         except MuybridgeError as error:
             raise type(error)(f"{name}: {error.message}", error.hint) from error
         settings = {
+            **made_by,
             "checkpoint": checkpoint,
             "format": format.value,
+            "inputs": [files.digest(path) for path in asked.files()],
             **asked.model_dump(mode="json"),
         }
         if not (out / name / _DONE).is_file():
             left.append((name, asked, settings))
         elif files.read_json(out / name / _DONE, "line") != settings:
             raise DataError(
-                f"{out / name} holds what another line asked for",
+                f"{out / name} holds what another line, run or file made",
                 "give another --out, another name, or remove that folder",
             )
     for name, asked, settings in progress.track(left, "lines"):
         write(plan(run, asked), asked, out / name, checkpoint, format)
         files.write_json(out / name / _DONE, settings)
     progress.say(f"{len(left)} of {len(lines)} lines made, the others were there, in {out}")
-
-
-def _at_home(asked: Asked, folder: Path) -> Asked:
-    """With its files as seen from a folder."""
-    moved = {
-        name: tuple(folder / one for one in value) if isinstance(value, tuple) else folder / value
-        for name in (*Asked.paths(), "between")
-        if (value := getattr(asked, name)) is not None and not is_word(value)
-    }
-    return asked.model_copy(update=moved)

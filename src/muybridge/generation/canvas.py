@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,7 @@ class Canvas:
         held: frames that are there already at the beginning of each window but the first; few are
             enough for what is guided throughout, and take less time.
         every: frames from one that is known to the next, where all but these are to be made.
+        files: pictures that a storyboard names.
         done: what was done to what is given, in words.
     """
 
@@ -68,6 +70,7 @@ class Canvas:
     dissolves: bool = False
     held: int = 8
     every: int = 1
+    files: list[Path] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
     def whole(self, frame: int) -> bool:
@@ -98,6 +101,12 @@ def windows(canvas: Canvas, length: int, span: int) -> Iterator[Window]:
     Raises:
         MuybridgeError: it is to loop, and is shorter than what is made at once.
     """
+    if canvas.loop and length <= 2 * span:
+        raise MuybridgeError(
+            f"a loop: the model makes {length} frames at once, {span} to a token, and so sees none "
+            "on both sides of a passage",
+            "take a run of more data.frames",
+        )
     if canvas.loop and canvas.frames < length:
         raise MuybridgeError(
             f"a loop of {canvas.frames} frames: fewer than the {length} that are made at once",
@@ -114,6 +123,7 @@ def windows(canvas: Canvas, length: int, span: int) -> Iterator[Window]:
         while made < end:
             window = _window(canvas, made, first, limit, length, span)
             window = replace(window, scene=scene, kept=min(window.kept, end))
+            assert window.kept > made, "a window that makes nothing"
             yield window
             made = _unmade(canvas, window.kept, end)
 
@@ -132,10 +142,17 @@ def _window(canvas: Canvas, made: int, first: int, limit: int, length: int, span
     if canvas.every > 1:
         lead = 1 + (made - 1) % canvas.every
     kept = made - lead + length
-    if canvas.every > 1 and kept < canvas.frames:
-        kept = kept - canvas.every + 1  # not beyond the last that is known
-    if canvas.loop and (not wraps or gap > widest):
-        kept = min(kept, canvas.frames - widest)  # of which the last window is to make a passage
+    if canvas.every > 1:
+        if kept < canvas.frames:
+            kept = 1 + (kept - 1) // canvas.every * canvas.every  # not beyond the last known one
+        return Window(made - lead, made - lead + length, kept, limit)
+    # Of what leads to a known frame that this window does not see, the next is to make a passage.
+    ahead = range(made, min(limit, kept + max(widest, 0)))
+    goal = next((at for at in ahead if canvas.whole(at)), None)
+    if goal is None and canvas.loop and limit == canvas.frames and (not wraps or gap > widest):
+        goal = canvas.frames
+    if goal is not None and goal >= made - lead + length and goal - widest > made:
+        kept = min(kept, goal - widest)
     return Window(made - lead, made - lead + length, kept, limit)
 
 

@@ -19,9 +19,6 @@ from . import dissolve, drawings, foreground, pictures, segmenter
 from .asked import THINGS, Asked, is_word
 from .canvas import Canvas, Known, Lines, Scene
 
-_LONGEST = 3600 * 8
-"""Frames of a video that is taken whole: an hour at eight a second."""
-
 
 class Moment(Section):
     """A moment of a storyboard."""
@@ -89,8 +86,9 @@ def _frames(run: Run, asked: Asked, usual: int | None = None) -> int:
 
 def _continued(run: Run, asked: Asked, path: Path) -> Canvas:
     data = run.recipe.data
-    found, done = pictures.frames(path, data.size, data.fps, "--prefix", _LONGEST)
     span, most = run.recipe.multiple[0], data.tasks.given
+    few = None if asked.extend else min(most, data.frames // 2)
+    found, done = pictures.frames(path, data.size, data.fps, "--prefix", last=few)
     if asked.extend is None:
         count = min(most, len(found), data.frames // 2)
         found = found[-(count // span * span or count) :]
@@ -105,9 +103,7 @@ def _continued(run: Run, asked: Asked, path: Path) -> Canvas:
 
 def _between(run: Run, asked: Asked, first: Path, last: Path) -> Canvas:
     data = run.recipe.data
-    sides = [
-        pictures.frames(one, data.size, data.fps, "--between", _LONGEST) for one in (first, last)
-    ]
+    sides = [pictures.frames(one, data.size, data.fps, "--between") for one in (first, last)]
     (before, said), (after, more) = sides
     gap = _frames(run, asked, usual=data.frames // 2)
     canvas = Canvas(len(before) + gap + len(after), data.fps, done=[*said, *more])
@@ -121,7 +117,7 @@ def _between(run: Run, asked: Asked, first: Path, last: Path) -> Canvas:
 
 def _of_video(run: Run, asked: Asked, path: Path) -> Canvas:
     data = run.recipe.data
-    most = _LONGEST if asked.seconds is None else _frames(run, asked)
+    most = None if asked.seconds is None else _frames(run, asked)
     size = data.size
     if asked.upscale:
         size = (size[0] // asked.upscale, size[1] // asked.upscale)
@@ -158,6 +154,12 @@ def _interpolated(run: Run, asked: Asked, path: Path, wanted: float) -> Canvas:
     """Frames between those of a video: the model sees them as if they were its own frames apart."""
     data, own = run.recipe.data, pictures.rate(path, "--video")
     times = next((k for k in (2, 4, 8) if wanted / k <= own * 1.01), None)
+    if times is not None and times >= data.frames:
+        raise MuybridgeError(
+            f"--interpolate {wanted:g}: {times} times as many frames, and the model sees "
+            f"{data.frames} at once",
+            f"ask for {2 * own:g}, and then again",
+        )
     if wanted <= own * 1.01 or times is None:
         raise MuybridgeError(
             f"--interpolate {wanted:g}: the video has {own:g} frames a second, and 2, 4 or 8 times "
@@ -165,7 +167,7 @@ def _interpolated(run: Run, asked: Asked, path: Path, wanted: float) -> Canvas:
             f"ask for {2 * own:g}, {4 * own:g} or {8 * own:g}",
         )
     most = None if asked.seconds is None else math.ceil(asked.seconds * wanted / times)
-    found, done = pictures.frames(path, data.size, wanted / times, "--video", most or _LONGEST)
+    found, done = pictures.frames(path, data.size, wanted / times, "--video", most)
     canvas = Canvas(times * (len(found) - 1) + 1, wanted, every=times, done=done)
     canvas.done.append(f"{times - 1} frames are made after each of {wanted / times:g} a second")
     canvas.known |= {times * at: Known(one) for at, one in enumerate(found)}
@@ -258,6 +260,7 @@ def _storyboard(run: Run, asked: Asked, path: Path) -> Canvas:
             )
         if moment.image is not None:
             there = path.parent / moment.image
+            canvas.files.append(there)
             _still(canvas, at, _picture(run, canvas, there, "--storyboard image"))
         if moment.text is not None or moment.cut:
             scenes.append(Scene(at, moment.text, moment.cut))
@@ -291,7 +294,7 @@ def _draw(run: Run, canvas: Canvas, path: Path) -> None:
     """A drawing beside the first frame, or drawings beside as many as a video has."""
     data = run.recipe.data
     size = (data.size[0] * drawings.FINER, data.size[1] * drawings.FINER)
-    found, done = pictures.frames(path, size, data.fps, "--sketch", canvas.frames)
+    found, done = pictures.frames(path, size, canvas.fps, "--sketch", canvas.frames)
     canvas.done += done
     said: set[str] = set()
     for at, one in enumerate(found):

@@ -25,6 +25,7 @@ from .dissolve import dissolved
 from .faithful import faithful
 
 Picture = TypeVar("Picture", Frames, Lines)
+_SHOWN = 32
 
 
 def fill(
@@ -53,24 +54,30 @@ def fill(
             if at not in made and not canvas.whole(at):
                 made[at] = clips[:, at - window.begin]
         if window.kept > shown:
-            yield _shown(canvas, base, made, shown, window.kept)
+            yield from _shown(canvas, base, made, shown, window.kept)
             shown = window.kept
         length = window.end - window.begin
         # A loop's last window leads to its first frames.
         for at in [at for at in made if at < shown - length and not (canvas.loop and at < length)]:
             del made[at]
     if shown < canvas.frames:
-        yield _shown(canvas, base, made, shown, canvas.frames)
+        yield from _shown(canvas, base, made, shown, canvas.frames)
 
 
 def _shown(
     canvas: Canvas, base: SampleRequest, made: dict[int, Tensor], begin: int, end: int
-) -> Tensor:
-    known = [
-        made[at] if at in made else _pixels(canvas.known[at].picture).expand(len(base), -1, -1, -1)
-        for at in range(begin, end)
-    ]
-    return torch.stack(known, 1)
+) -> Iterator[Tensor]:
+    """Frames that are known or made, a few at a time: of those that are known there may be many."""
+    for first in range(begin, end, _SHOWN):
+        yield torch.stack(
+            [
+                made[at]
+                if at in made
+                else _pixels(canvas.known[at].picture).expand(len(base), -1, -1, -1)
+                for at in range(first, min(first + _SHOWN, end))
+            ],
+            1,
+        )
 
 
 def request(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import progress
+from ..core.errors import MuybridgeError
 from ..objectives.base import Objective, SampleRequest
 from ..run import CHUNK, Run
 from . import trained
@@ -55,14 +56,21 @@ def plan(run: Run, asked: Asked) -> Plan:
         asked.steps, asked.guidance, asked.prefix if own else None, begun=own, said=said,
     )  # fmt: skip
     base = replace(base, picture_guidance=asked.picture_guidance)
-    if asked.guidance is None and asked.given and not asked.strength and trained.continues(run):
-        base = replace(base, guidance=1.0)  # words that are strengthened shift given colours
     data, span = run.recipe.data, run.recipe.multiple[0]
-    unknown = _unheard(run, base)
     if own:
         canvas = Canvas(base.times.shape[1], data.fps)
-        return Plan(run, canvas, base, None, unknown)
+        return Plan(run, canvas, base, None, _unheard(run, base.text or ()))
     canvas = compose(run, asked)
+    shown = canvas.known or canvas.sketch or canvas.video
+    if asked.guidance is None and shown and not asked.strength and trained.continues(run):
+        base = replace(base, guidance=1.0)  # words that are strengthened shift given colours
+    later = tuple(scene.text for scene in canvas.scenes if scene.text)
+    if later and base.text is None:
+        raise MuybridgeError(
+            f"--storyboard {asked.storyboard}: {run.folder} was trained without captions",
+            "leave its texts out",
+        )
+    unknown = _unheard(run, (*(base.text or ()), *later))
     length = data.frames if trained.continues(run) else -(-canvas.frames // span) * span
     parts = tuple(windows(canvas, length, span))
     return Plan(run, canvas, base, parts, (*canvas.done, *unknown))
@@ -99,18 +107,18 @@ def made(plan: Plan, checkpoint: str = "last") -> Tensor:
     return torch.cat([torch.cat(list(frames), 1) for _, frames in groups(plan, objective)])
 
 
-def _unheard(run: Run, base: SampleRequest) -> tuple[str, ...]:
+def _unheard(run: Run, texts: tuple[str, ...]) -> tuple[str, ...]:
     """Words that no training clip was described by, in words."""
-    if base.text is None:
+    if not texts:
         return ()
     heard = {word for one in run.conditions["known"] for word in _words(one["text"])}
-    new = sorted({word for text in base.text for word in _words(text)} - heard)
+    new = sorted({word for text in texts for word in _words(text)} - heard)
     found = []
     if new:
         few = ", ".join(new[:8]) + (f" and {len(new) - 8} more" if len(new) > 8 else "")
         found.append(f"--text: never heard in training, and so without meaning: {few}")
     length = getattr(getattr(run.recipe.model.config, "text", None), "length", 0)
-    longest = max(len(_words(text)) for text in base.text)
+    longest = max(len(_words(text)) for text in texts)
     if length and longest > length:
         found.append(f"--text of {longest} words: no more than the first {length} are read")
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ..core.video import Frames, at_rate
 from ..data import framing
 
 Size = tuple[int, int]
+LONGEST = 3600 * 8
+"""Frames of a video that is taken whole: an hour at eight a second."""
 
 
 def is_video(path: Path) -> bool:
@@ -109,7 +112,12 @@ def _size(size: Size) -> str:
 
 
 def frames(
-    path: Path, size: Size, fps: float | None, option: str, most: int | None = None
+    path: Path,
+    size: Size,
+    fps: float | None,
+    option: str,
+    most: int | None = None,
+    last: int | None = None,
 ) -> tuple[list[Frames], list[str]]:
     """A video's frames at a rate, scaled and cut as a picture is; a picture is one frame.
 
@@ -118,25 +126,31 @@ def frames(
         size: height and width.
         fps: frames a second; None for the file's own.
         option: its name for errors.
-        most: frames to stop after.
+        most: frames to stop after; where it is left out, no more than LONGEST are taken.
+        last: how many of the last ones to give.
 
     Raises:
-        DataError: it cannot be read, is damaged, or has no frame.
+        DataError: it cannot be read, is damaged, has no frame, or too many.
     """
     if path.exists() and not is_video(path):
         one, done = picture(path, size, option)
         return [one], done
     shape: list[Size] = []
-    found: list[Frames] = []
+    found: deque[Frames] = deque(maxlen=last)
     decoded = _pictures(path, size, option, shape)
     for _, one in decoded if fps is None else at_rate(decoded, fps):
+        if most is None and len(found) == LONGEST:
+            raise DataError(
+                f"{option} {path} has more than {LONGEST} frames, which are taken at once",
+                "give a part of it, or say --seconds",
+            )
         found.append(one)
         if len(found) == most:
             break
     if not found:
         raise DataError(f"{option} {path} holds no frame", "give another video")
     scaled, _ = framing.cover(shape[0], framing.WHOLE, size)
-    return found, [f"{option} {path.name}: {what}" for what in _said(shape[0], scaled, size)]
+    return list(found), [f"{option} {path.name}: {what}" for what in _said(shape[0], scaled, size)]
 
 
 def rate(path: Path, option: str) -> float:

@@ -66,6 +66,9 @@ def _layers(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(first, nn.ReLU(), nn.GroupNorm(4, outputs), second, nn.ReLU())
 
 
+_AT_ONCE = 64
+
+
 def seen(frames: Sequence[Frames]) -> Tensor:
     """What the network looks at, float32 (n, 9, height, width): each frame, what sets it apart from
     its pixels' medians over time, and from the frame before."""
@@ -95,7 +98,8 @@ class Segmenter:
             resized = (cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames)
             small = [np.asarray(one, np.uint8) for one in resized]
         with torch.inference_mode():
-            found = self.network(seen(small)).sigmoid()[:, None]
+            parts = torch.split(seen(small), _AT_ONCE)
+            found = torch.cat([self.network(part).sigmoid() for part in parts])[:, None]
             large = F.interpolate(found, (height, width), mode="bilinear")[:, 0]
         return [np.asarray(one.numpy(), np.float32) for one in large]
 

@@ -56,6 +56,8 @@ def check(run: Run, asked: Asked) -> None:
             raise _refused(
                 run, name, value, f"was not trained to {does} (data.tasks.{task} = 0)", able
             )
+    if asked.background and run.recipe.data.tasks.prefix and not continues(run):
+        raise _refused(run, "background", asked.background, "makes its own clips alone", able)
     if asked.extend and not continues(run):
         raise _refused(run, "extend", asked.extend, "does not make video window by window", able)
     if asked.strength is not None and "strength" not in able:

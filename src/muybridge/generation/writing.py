@@ -77,11 +77,11 @@ def _facts(plan: Plan, asked: Asked, checkpoint: str, step: int) -> dict[str, An
     """What all clips share: enough to make them again."""
     run, base = plan.run, plan.base
     changed = {n: getattr(base, n) for n in ("steps", "guidance") if getattr(base, n) is not None}
-    settings = asked.model_dump(mode="json", exclude_defaults=True)
+    settings = asked.seen_from(Path()).model_dump(mode="json", exclude_defaults=True)
     return {
         "format": 2, "synthetic": True, "muybridge": __version__, "run": run.folder.resolve().name,
         "checkpoint": checkpoint, "step": step, "asked": settings,
-        "inputs": {str(path): files.digest(path) for path in asked.files()},
+        "inputs": {str(path): files.digest(path) for path in (*asked.files(), *plan.canvas.files)},
         "done": list(plan.done), "frames": plan.canvas.frames, "fps": plan.canvas.fps,
         "sampling": run.recipe.sampling.model_dump(mode="json") | changed,
     }  # fmt: skip

@@ -144,9 +144,13 @@ class Strokes(nn.Module):
         spans = frames // time * grid[0] + frames % time // (time // grid[0])
         weights = self.weigh(tokens.reshape(batch * grid[0], -1, tokens.shape[-1])[spans]).float()
         weights = weights.transpose(1, 2).reshape(len(frames), -1, *grid[1:])
-        weights = F.interpolate(weights, size, mode="bilinear").view(len(frames), 3, -1, *size)
-        near = F.unfold(lines[frames].float(), _BESIDE, padding=_BESIDE // 2)
-        added = (weights * near.view(len(frames), 1, -1, *size)).sum(2)
+        weights = weights.view(len(frames), 3, -1, *grid[1:])
+        wide = F.pad(lines[frames].float(), (_BESIDE // 2,) * 4)
+        added = torch.zeros(len(frames), 3, *size, device=made.device)
+        for place, (row, column) in enumerate(product(range(_BESIDE), repeat=2)):
+            near = wide[:, :, row : row + size[0], column : column + size[1]]
+            share = F.interpolate(weights[:, :, place], size, mode="bilinear")
+            added = torch.addcmul(added, share, near)
         return made.float().flatten(0, 1).index_add(0, frames, added).view(made.shape)
 
 

@@ -51,10 +51,10 @@ class Conditions:
         """Whether there is one, without which guidance has no meaning."""
         return self.label is not None or self.words is not None
 
-    def says(self, unsaid: int) -> bool:
-        """Whether anything is said of any of the clips."""
-        words = self.mask is not None and bool(self.mask.any())
-        return words or (self.label is not None and bool((self.label != unsaid).any()))
+    def says(self, unsaid: int, count: int) -> Tensor:
+        """Of which of the clips anything is said, bool (count,)."""
+        words = torch.zeros(count, dtype=torch.bool) if self.mask is None else self.mask.any(1)
+        return words if self.label is None else words.to(self.label.device) | (self.label != unsaid)
 
     def rows(self, places: Tensor) -> Conditions:
         """Those of some of the clips."""

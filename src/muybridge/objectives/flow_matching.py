@@ -156,11 +156,15 @@ class FlowMatching(Objective):
         moments = integrators.grid(steps, self.sampling.shift, begin)
         start = chance.normal(request.seeds, shape, "sample")
         source = None if request.source is None else (request.source - self.mean) / self.std
-        if source is not None and told.says(self._unsaid):
+        if source is not None:
+            start = torch.lerp(source, start, moments[0])
+        said = told.says(self._unsaid, len(request)).view(-1, 1, 1, 1, 1)
+        if source is not None and bool(said.any()):
             made = self._changed(source, request, told, moments)
+            if not bool(said.all()):  # each clip is made as it would be by itself
+                other = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
+                made = torch.where(said.to(made.device), made, other)
         else:
-            if source is not None:
-                start = torch.lerp(source, start, moments[0])
             made = integrators.SOLVERS[self.sampling.solver](velocity, start, moments)
         made = made * self.std + self.mean
         if request.known is None or request.known_mask is None:
@@ -172,9 +176,10 @@ class FlowMatching(Objective):
     ) -> Tensor:
         """Standardised clips with what words say of them, beside what would be seen in them without
         words."""
-        nothing = told.none(self._unsaid)
-        if nothing.given is not None:  # what is known by now may have been changed already
-            nothing = replace(nothing, given=replace(nothing.given, known=clips))
+        nothing, request = told.none(self._unsaid), replace(request, picture_guidance=1.0)
+        if nothing.given is not None:  # what guides is not true of the clips, nor what was changed
+            given = nothing.given.alone(self._guides)
+            nothing = replace(nothing, given=replace(given, known=clips))
 
         def after(x: Tensor, t: float) -> Tensor:
             return self._guided(x, t, request, told)
@@ -218,9 +223,12 @@ class FlowMatching(Objective):
     def _unsaid(self) -> int:
         return int(self.generator["network"].config.labels)  # type: ignore[arg-type, union-attr]
 
+    @property
+    def _guides(self) -> tuple[str, ...]:
+        return getattr(self.generator["network"].config, "guides", ())
+
     def _read(self, given: Batch | SampleRequest) -> Conditions:
-        guides = getattr(self.generator["network"].config, "guides", ())
-        pictures = given_module.read(given, guides, self.mean, self.std)
+        pictures = given_module.read(given, self._guides, self.mean, self.std)
         told = conditions.read(dict(self.generator.named_children()).get("text"), given)
         return replace(told, given=pictures)
 

@@ -40,6 +40,13 @@ class Given:
         """Which patches are known wholly, bool (batch, t, h, w)."""
         return -F.max_pool3d(-self.mask[:, :, 0], patch) > 0
 
+    def alone(self, guides: tuple[str, ...]) -> Given:
+        """What is known, without what guides; `guides` as `read` was given them."""
+        beside = torch.zeros_like(self.beside)
+        if "known" in guides:
+            beside[:, :, _place(guides, "known")] = self.mask[:, :, 0]
+        return Given(self.known, self.mask, beside)
+
     def rows(self, places: Tensor) -> Given:
         """Of some of the clips."""
         return Given(self.known[places], self.mask[places], self.beside[places])
@@ -48,6 +55,11 @@ class Given:
         """Twice as many: these and these again."""
         both = (torch.cat([one, one]) for one in (self.known, self.mask, self.beside))
         return Given(*both)
+
+
+def _place(guides: tuple[str, ...], name: str) -> int:
+    """The first channel of one of the guides."""
+    return sum(GUIDES[one] for one in guides[: guides.index(name)])
 
 
 def read(

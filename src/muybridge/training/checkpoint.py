@@ -9,13 +9,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core import files
 from ..core.errors import MuybridgeError, RunError
 from ..core.progress import say
 
-FORMAT = 1
+FORMAT = 2
 Parts = Mapping[str, Mapping[str, Tensor]]
 
 
@@ -48,9 +48,9 @@ def save(run: Path, name: str, position: Position, parts: Parts) -> Path:
             except SafetensorError as error:
                 raise _as_os_error(error) from error
             hashes[part] = files.digest(path)
-        files.write_json(
-            folder / "state.json", {"format": FORMAT, **asdict(position), "sha256": hashes}
-        )
+        state = {"format": FORMAT, **asdict(position), "sha256": hashes}
+        # Of itself as well: a step that is another one would be believed.
+        files.write_json(folder / "state.json", state | {"digest": files.digest_of(state)})
     return target
 
 
@@ -75,12 +75,19 @@ def load(path: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[s
         raise RunError(
             f"checkpoint {path} has format {state.get('format')}, this version reads {FORMAT}", hint
         )
+    written = state.pop("digest", "")
+    if written != files.digest_of(state):
+        raise RunError(f"checkpoint {path / 'state.json'} is damaged: it is not as written", hint)
     found = {}
     for part in parts:
         file = path / f"{part}.safetensors"
         if not file.is_file():
             raise RunError(f"checkpoint {path} lacks {file.name}", hint)
-        if files.digest(file) != state["sha256"].get(part):
+        try:
+            same = files.digest(file) == state["sha256"].get(part)
+        except OSError as error:
+            raise RunError(f"checkpoint {file} cannot be read: {error}", hint) from error
+        if not same:
             raise RunError(
                 f"checkpoint {file} is damaged: its SHA-256 is not the one written beside it", hint
             )
@@ -177,3 +184,22 @@ def find(run: Path, name: str) -> Path:
         f"--checkpoint {name}: {run} has {', '.join(sorted(there)) or 'no checkpoint yet'}",
         "name one of these, last, or best" if there else "train it first",
     )
+
+
+def put(weights: dict[str, Tensor], module: nn.Module, path: Path) -> None:
+    """Gives a module its weights, read from the checkpoint at `path`; buffers may be lacking.
+
+    Raises:
+        RunError: they are not those of such a module.
+    """
+    try:
+        left = module.load_state_dict(weights, strict=False)
+        lacking = {name for name, _ in module.named_parameters()} & set(left.missing_keys)
+        wrong = sorted(lacking) + left.unexpected_keys
+    except RuntimeError as error:  # of other shapes
+        wrong = [str(error).splitlines()[-1].strip()]
+    if wrong:
+        raise RunError(
+            f"checkpoint {path} does not fit the network: {', '.join(wrong)[:200]}",
+            "was it trained by another version, or the file of the model changed since?",
+        )

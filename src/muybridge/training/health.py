@@ -189,7 +189,8 @@ class Watch:
         """The signs to be told now, `step` updates and a share `progress` of the budget along."""
         wrong = (sign for sign in SIGNS if not sign.advice and sign.shows(figures))
         now = [sign for sign in wrong if progress >= _EARLY and step >= vitals.EARLY]
-        fresh = [s for s in now if s.name in self._before and s.name not in self._told]
-        self._before = {sign.name for sign in now}
+        said = {sign.name: sign for sign in reversed(now)}  # what shows in two ways is said once
+        fresh = [s for n, s in said.items() if n in self._before and n not in self._told]
+        self._before = set(said)
         self._told |= {sign.name for sign in fresh}
-        return fresh
+        return fresh[::-1]

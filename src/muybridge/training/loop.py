@@ -95,7 +95,9 @@ def train(
                 with memory.judging():
                     _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
                 stale = due(_marks(config)) and _stale(config, hooks, run, spent)
-            done = spent >= 1 or bool(distributed.same(float(stale or stopping())))
+            done = (
+                distributed.asked(stopping()) or spent >= 1 or bool(distributed.same(float(stale)))
+            )
             if fresh and (done or seconds - saved >= config.save_seconds):
                 state = parts.state()
                 if distributed.rank() == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -55,8 +56,13 @@ class Monitor:
             self._stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._stream.flush()
         numbers = {f"{kind}/{n}": v for n, v in values.items() if isinstance(v, float)}
-        for logger in self._loggers if numbers else ():
-            logger.log(numbers, step)
+        for name, many in values.items():
+            if isinstance(many, Mapping):  # losses by their names, or by the share of noise
+                one = {f"{kind}/{name}/{n}": v for n, v in many.items() if isinstance(v, float)}
+                numbers |= one
+        with files.disk_errors(self.path):
+            for logger in self._loggers if numbers else ():
+                logger.log(numbers, step)
         self._keep({"kind": kind, "step": step, **values})
         self._tell(kind, values)
         if kind == "validation":
@@ -83,10 +89,15 @@ class Monitor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         """Flushes all to disk; services let go of the run, however it ended."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        for logger in self._loggers:
-            logger.close()
+        # What broke off says why: of a disk that is full it is not to be said otherwise.
+        hidden = contextlib.suppress(OSError) if kind else contextlib.nullcontext()
+        with hidden, files.disk_errors(self.path):
+            try:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            finally:
+                for logger in self._loggers:
+                    logger.close()
+                self._stream.close()

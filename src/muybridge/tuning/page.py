@@ -46,8 +46,11 @@ def told(study: Study) -> str:
     pruned = sum(one.state == "pruned" for one in study.trials)
     minutes = sum(one.seconds for one in study.trials) / 60
     counted = f"{len(study.trials)} trials, {pruned} of them ended early, in {minutes:.1f} minutes."
-    if own is None or own.loss is None or study.best.loss is None:
-        return f"{counted} The best held-out loss is {study.best.loss:.4g}."
+    best = f"The best held-out loss is {study.best.loss:.4g}"
+    if not study.own:
+        return f"{counted} {best}; the recipe as it is lies outside of the space: it was not tried."
+    if own is None or own.loss is None:
+        return f"{counted} {best}; the recipe as it is did not come to its end."
     if study.best.number == 0:
         return f"{counted} The recipe as it is, {own.loss:.4g}, was not beaten."
     return (

@@ -61,7 +61,7 @@ def range_test(recipe: Recipe, steps: int, out: Path) -> Rates:
     if recipe.tokenizer is not None and not recipe.tokenizer.run:
         raise MuybridgeError(
             f"{recipe.name} trains a tokenizer first, and is tested with one that is trained",
-            f"test {recipe.tokenizer.recipe}, or --set tokenizer.run=RUN",
+            f"test {recipe.tokenizer.recipe}, or --set tokenizer=RUN",
         )
     own = recipe.training.optimizer
     rising = _losses(recipe, steps, _ABOVE)
@@ -93,6 +93,7 @@ def _losses(recipe: Recipe, steps: int, factor: float) -> list[float]:
         "training.minutes=null", "training.epochs=null", f"training.steps={steps}",
         "training.validations=0", "training.previews=0", "training.measures=0",
         "training.log_every=1", "training.loggers=[]", "training.save_seconds=1e9",
+        "training.best=loss", "training.patience=null",
         "training.optimizer.schedule=range",
         f"training.optimizer.learning_rate={factor * own.learning_rate}",
         f"training.optimizer.muon_rate={factor * own.muon_rate}",

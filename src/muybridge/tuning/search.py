@@ -7,6 +7,7 @@ journal beside them, so that several processes can share it and a killed one los
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 import warnings
@@ -18,16 +19,23 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..assembly import assemble, settle
-from ..core import chance, files
+from ..core import chance, config, files
 from ..core.errors import MuybridgeError, RecipeError, RunError
 from ..core.progress import say
+from ..data.store import Dataset
 from ..recipe import Recipe
 from .space import Space
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL, BEST = "journal.log", "best.yaml"
+JOURNAL, BEST, STUDY = "journal.log", "best.yaml", "study.json"
+# What may change between the calls of a search.
+_FREE = tuple(
+    f"recipe.{name} "
+    for name in ("name", "data.folder", "training.loggers", "training.save_seconds",
+                 "training.log_every", "training.previews", "training.keep")
+)  # fmt: skip
 _FEWEST = 4
 """Trials before any is ended early, and before the sampler leaves chance."""
 
@@ -50,12 +58,15 @@ class Study:
     Attributes:
         trials: all, the first of which is the recipe as it is.
         best: the one of least held-out loss.
+        own: whether the first trial is the recipe as it is; it is none where the recipe lies
+            outside of the space.
         recipe: the best recipe's file, ready for `muybridge train`.
         importance: share of the differences that each setting explains, where that can be told.
     """
 
     trials: tuple[Trial, ...]
     best: Trial
+    own: bool
     recipe: Path
     importance: Mapping[str, float]
 
@@ -81,6 +92,7 @@ def tune(
     for name, one in space.items():
         settle(recipe.with_(_change(name, one.some)), None)
     study = _study(out, prune)
+    _same_study(recipe, space, out)
     own = {name: _value(recipe, name) for name in space}
     held = all(space[name].holds(value) for name, value in own.items())
     while True:
@@ -88,7 +100,30 @@ def tune(
             if trial is None:
                 break
             _tried(study, trial, recipe, space, out)
-    return _summary(study, recipe, out)
+    return _summary(study, recipe, out, held)
+
+
+def _same_study(recipe: Recipe, space: Space, out: Path) -> None:
+    """Losses of other clips, budgets or settings do not compare: a folder is of one study.
+
+    Raises:
+        RunError: it is of another one.
+    """
+    clips = Dataset.open(recipe.data.folder).facts["digest"]
+    ranges = {name: one.model_dump(mode="json") for name, one in space.items()}
+    facts = {"format": 1, "recipe": recipe.tree(), "clips": clips, "space": ranges}
+    facts = json.loads(json.dumps(facts))  # as it is read
+    with _alone(out):
+        if not (out / STUDY).exists():
+            files.write_json(out / STUDY, facts)
+        known = files.read_json(out / STUDY, "study")
+    lines = config.differences(known, facts)
+    there = [line for line in lines if not line.startswith(_FREE)]
+    if there:
+        raise RunError(
+            f"--out {out} holds a study of other settings: {'; '.join(there[:4])}",
+            "give another --out for a new study, or the old settings to go on with this one",
+        )
 
 
 def _study(out: Path, prune: bool) -> optuna.Study:
@@ -204,7 +239,7 @@ def _least(folder: Path) -> float:
     return min(losses)
 
 
-def _summary(study: optuna.Study, recipe: Recipe, out: Path) -> Study:
+def _summary(study: optuna.Study, recipe: Recipe, out: Path, own: bool) -> Study:
     import optuna
 
     done = [_trial(one) for one in study.get_trials(deepcopy=False) if one.state.is_finished()]
@@ -219,7 +254,7 @@ def _summary(study: optuna.Study, recipe: Recipe, out: Path) -> Study:
     with contextlib.suppress(Exception):  # it cannot be told of few trials, or of equal ones
         judge = optuna.importance.PedAnovaImportanceEvaluator()
         importance = dict(optuna.importance.get_param_importances(study, evaluator=judge))
-    return Study(tuple(done), best, out / BEST, importance)
+    return Study(tuple(done), best, own, out / BEST, importance)
 
 
 def _trial(one: optuna.trial.FrozenTrial) -> Trial:
