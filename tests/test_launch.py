@@ -106,9 +106,9 @@ def test_a_loss_that_is_not_a_number_is_not_tried_again(data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("on", ["skypilot", "sagemaker", "azureml"])
 def test_files_that_are_not_sent_are_told_before(on: str, data: Path, tmp_path: Path) -> None:
-    changes = ("tokenizer=/home/me/vae",)
+    changes = ("tokenizer=/elsewhere/vae",)
     made = launch.Job("flow-latent", data, "mine", bucket="s3://runs", changes=changes)
-    with pytest.raises(mb.MuybridgeError, match=r"tokenizer\.run = /home/me/vae is a file"):
+    with pytest.raises(mb.MuybridgeError, match=r"tokenizer\.run = /elsewhere/vae is a file"):
         launch.write(made, on, tmp_path / "job")
     assert launch.write(made, "slurm", tmp_path / "job.sh").startswith("sbatch")
 

@@ -6,7 +6,9 @@ Each runs the command that trains here, and keeps the run where a job that was c
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import time
 from pathlib import Path
 
 import yaml
@@ -39,7 +41,8 @@ def sagemaker(job: Job, out: Path) -> tuple[str, str]:
         "--rdzv-backend=c10d", f"--rdzv-id={job.name}", f"--rdzv-endpoint=algo-1:{PORT}",
     ]  # fmt: skip
     request = {
-        "TrainingJobName": job.name,
+        # No name is taken twice, and none has an underscore; the run is kept by the job's own.
+        "TrainingJobName": f"{re.sub('[^0-9A-Za-z-]', '-', job.name)[:40]}-{time.time():.0f}",
         "RoleArn": job.role,
         "AlgorithmSpecification": {
             "TrainingImage": job.image,
@@ -62,7 +65,7 @@ def sagemaker(job: Job, out: Path) -> tuple[str, str]:
             }
             for name, place in channels.items()
         ],
-        # What is written there comes back to a job that begins again, of this name or another.
+        # What is written there comes back to each job that keeps its run there.
         "CheckpointConfig": {"S3Uri": f"{job.bucket}/{job.name}/run", "LocalPath": _CHECKPOINTS},
         "OutputDataConfig": {"S3OutputPath": f"{job.bucket}/{job.name}/output"},
         "ResourceConfig": {

@@ -23,7 +23,7 @@ def tune(
     minutes: Annotated[float, typer.Option(help="Budget of each, in minutes.")] = 2,
     space: Annotated[
         Path | None,
-        typer.Option(help="YAML: what is searched; rates, batch and decay when left out."),
+        typer.Option(help="YAML: what is searched; the usual settings when left out."),
     ] = None,
     prune: Annotated[bool, typer.Option(help="End bad trials early.")] = True,
     rates: Annotated[

@@ -15,7 +15,7 @@ from ..recipe import Recipe
 if TYPE_CHECKING:
     import optuna
 
-_COMPARABLE = ("model.", "training.", "critic.", "tokenizer.")
+_COMPARABLE = ("model.", "training.", "critic.")
 
 
 class Range(config.Section):
