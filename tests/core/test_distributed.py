@@ -55,6 +55,24 @@ def two_ranks(
     return told
 
 
+def test_a_process_whose_torchrun_has_ended_ends_at_once(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """As one that was still importing when torchrun was killed."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": "1"}
+    elastic = {"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    (tmp_path / "worker.py").write_text(WORKER)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "worker.py")], env={**environment, **world, **elastic},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "has ended" in done.stderr
+
+
 def test_two_ranks_share_and_join(tmp_path: Path, environment: Mapping[str, str]) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
     first, second = (out.split() for out, _ in two_ranks(tmp_path / "worker.py", environment))

@@ -7,6 +7,7 @@ import ctypes
 import faulthandler
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterable
 
@@ -19,6 +20,8 @@ from .progress import say
 
 _PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux."""
+_ANSWER = 60.0
+"""Seconds within which torchrun, of another machine even, has to answer."""
 
 
 def start() -> None:
@@ -40,9 +43,22 @@ def start() -> None:
 
 def _end_with_torchrun() -> None:
     """Ends this process when torchrun is killed, which it could not tell: it would wait for the
-    others for half an hour, and hold the run's lock."""
+    others for half an hour, and hold the run's lock.
+
+    Raises:
+        RunError: torchrun has ended already, while this process was beginning.
+    """
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # Processes find each other through torchrun, which listens before it begins any of them.
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        try:
+            socket.create_connection(place, timeout=_ANSWER).close()
+        except OSError as error:
+            raise RunError(
+                f"torchrun, at {place[0]}:{place[1]}, has ended: {error}", "run it again"
+            ) from error
 
 
 def spread() -> None:
