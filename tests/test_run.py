@@ -332,6 +332,9 @@ def test_held_out_losses_are_those_of_averaged_weights_and_of_those_that_are_not
     lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     told = [line for line in lines if line["kind"] == "validation"]
     assert told[0]["raw_loss"] == told[0]["loss"] and told[-1]["raw_loss"] != told[-1]["loss"]
+    assert told[-1]["train_by_time"].keys() == told[-1]["by_time"].keys()
+    mean = sum(told[-1]["train_by_time"].values()) / 4
+    assert mean == pytest.approx(told[-1]["train_loss"], rel=1e-5)
     kept = load_file(run.folder / "checkpoints" / "step-00000006" / "model.safetensors")
     held_out = run.loader(mb.Dataset.open(dataset), "validation").fixed(4)
     objective, _ = run.trained()

@@ -154,6 +154,8 @@ class Run:
             with torch.no_grad(), self.autocast():
                 figures = {n: objective.held_out(batch.to(where)) for n, batch in fixed.items()}
             found = {name: loss for name, (loss, _) in figures.items()} | figures["loss"][1]
+            if "by_time" in (own := figures["train_loss"][1]):
+                found["train_by_time"] = own["by_time"]
             if judged is not None:
                 judged(found | {"progress": objective.progress})
             return found

@@ -66,6 +66,7 @@ def draw_curves(log: Mapping[str, Sequence[Record]]) -> list[Curve]:
         ("Loss", loss, _loss_words(loss)),
         ("Parts of the loss", parts if len(parts) > 1 else [], ""),
         ("Held-out loss by share of noise", _family(validation, "by_time", RAMP), ""),
+        ("Training clips' loss by share of noise", _family(validation, "train_by_time", RAMP), ""),
         ("Learning rate", _one(train, "learning_rate"), ""),
         ("Gradient norm", _one(train, "gradient_norm", calm=True), ""),
         ("Speed, clips per second", _one(train, "clips_per_second", calm=True), ""),
