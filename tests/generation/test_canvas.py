@@ -86,11 +86,10 @@ def test_frames_between_known_ones_are_not_made_beyond_the_last() -> None:
             assert window.begin % every == 0 and (window.kept - 1) % every == 0
 
 
-@pytest.mark.parametrize("length", [8, 12, 16])
-@pytest.mark.parametrize("every", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("length", "every"), [(n, k) for n in (8, 12, 16) for k in (2, 4, 8) if k < n]
+)
 def test_frames_between_known_ones_end(length: int, every: int) -> None:
-    if every >= length:
-        pytest.skip("refused before")
     canvas = Canvas(41, 16, known=known(*range(0, 41, every)), every=every)
     made = {at for w in windows(canvas, length, SPAN) for at in range(w.begin, w.kept)}
     assert made == set(range(41))
