@@ -253,3 +253,15 @@ def test_half_precision_is_near_full(kind: str) -> None:
     for full, rounded in zip(*found, strict=True):
         assert full.shape == rounded.shape
         assert float((rounded - full).norm() / full.norm()) < 0.08
+
+
+def test_what_stands_still_does_not_change() -> None:
+    made, (clips, pace) = network(), frames()
+    with torch.no_grad():
+        changed = drawn(made, clips, pace).change
+        assert changed.shape == (2, 3, 8, 8)
+        assert changed.abs().mean() > 0.1
+        # A place of 2 x 2 pixels has four channels a pixel; the last says how much stays.
+        made.head.weight.view(4, 4, -1)[-1] = 0
+        made.head.bias.view(4, 4)[-1] = 30
+        assert drawn(made, clips, pace).change.abs().max() < 1e-5

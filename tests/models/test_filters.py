@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from muybridge.models.dit import Config, DiT
-from muybridge.models.filters import Copies, Filters, Strokes, carried, stilled
+from muybridge.models.filters import Copies, Filters, Strokes, carried, held, stilled
 
 
 def filtered(filters: Filters, tokens: Tensor, grid: tuple[int, int, int], video: Tensor) -> Tensor:
@@ -76,6 +76,21 @@ def test_what_stands_still_is_the_mean_of_the_frames_in_which_it_does() -> None:
     assert torch.equal(found[moves], made[moves])
     half = stilled(made, torch.full_like(share, 0.5))
     torch.testing.assert_close(half, (made + made.mean(1, keepdim=True)) / 2)
+
+
+def test_a_share_of_a_frame_is_the_frame_before_as_it_was_drawn() -> None:
+    made, share = torch.randn(2, 4, 3, 2, 2), torch.zeros(2, 4, 1, 2, 2)
+    share[0, 2:] = 1
+    share[1, 1] = 0.25
+    found = held(made, share)
+    assert torch.equal(found[0], made[0, [0, 1, 1, 1]])
+    torch.testing.assert_close(found[1, 1], 0.75 * made[1, 1] + 0.25 * made[1, 0])
+    assert torch.equal(found[1, 2:], made[1, 2:])
+    # Piece by piece it is the same: what is kept of the first frame of a piece is the one before.
+    share = torch.rand(2, 4, 1, 2, 2)
+    whole = held(made, share)
+    torch.testing.assert_close(held(made[:, 2:], share[:, 2:], whole[:, 1]), whole[:, 2:])
+
 
 
 def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:

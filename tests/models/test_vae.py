@@ -59,6 +59,22 @@ def test_pieces_of_a_clip_give_what_the_whole_gives(frames: int) -> None:
         torch.testing.assert_close(back, made.decode(latents))
 
 
+def test_what_stands_still_is_kept_as_much_as_is_drawn() -> None:
+    made = network()
+    latents = made.encode(clips())
+    last = made.decoder.blocks[-1]
+    assert isinstance(last, vae.Unfold)
+    with torch.no_grad():
+        plain = made.decode(latents)
+        assert (plain[:, 1:] - plain[:, :-1]).abs().max() > 1e-2
+        # Of a place's channels, each pixel's fourth says how much of it is kept.
+        last.mix.weight.view(2, 4, 4, 4, -1)[..., 3, :] = 0
+        last.mix.bias.view(2, 4, 4, 4)[..., 3] = 30
+        kept = made.decode(latents)
+        torch.testing.assert_close(kept, kept[:, :1].expand_as(kept))
+        torch.testing.assert_close(kept[:, 0], plain[:, 0])
+
+
 def test_brightness_elsewhere_changes_nothing_here() -> None:
     made, first = network(depth=(1, 1)), clips(4, 96)
     other = first.clone()

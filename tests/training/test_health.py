@@ -29,21 +29,21 @@ LONGER = "training.steps=80"
 VAE = ("model.widths=[8,12]", "model.depth=[1,1]", "model.prior=null", "model.text=null")
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    mb.make_stage(folder / "footage", 24, size=(32, 32), fps=8)
+def made(folder: Path, clips: int) -> Path:
+    mb.make_stage(folder / "footage", clips, size=(32, 32), fps=8)
     mb.prepare(folder / "footage", folder / "dataset", config=Config(size=(32, 32), fps=8))
     return folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("data"), 24)
 
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips enough for that many updates."""
-    folder = tmp_path_factory.mktemp("larger")
-    mb.make_stage(folder / "footage", 240, size=(32, 32), fps=8)
-    mb.prepare(folder / "footage", folder / "dataset", config=Config(size=(32, 32), fps=8))
-    return folder / "dataset"
+    """Clips enough for a few hundred updates."""
+    return made(tmp_path_factory.mktemp("larger"), 240)
 
 
 def told(run: Path) -> list[dict[str, Any]]:

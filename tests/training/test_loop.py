@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -295,11 +296,44 @@ def test_an_interrupt_saves_and_the_run_goes_on_as_if_nothing_had_been(tmp_path:
             yield batch_at(step)
             step += 1
 
+    def judged(run: Path) -> list[tuple[str, int]]:
+        shown = [line for line in log(run) if line["kind"] in ("validation", "preview", "end")]
+        return [(line["kind"], line["step"]) for line in shown]
+
+    marks = settings(validations=2, previews=2)
     with pytest.raises(Interrupted, match="stopped at step 6"):
-        loop.train(Toy(), settings(), tmp_path / "a", CPU, replace(hooks(), batches=interrupted))
-    loop.train(Toy(), settings(), tmp_path / "a", CPU, hooks())
-    loop.train(Toy(), settings(), tmp_path / "b", CPU, hooks())
+        loop.train(Toy(), marks, tmp_path / "a", CPU, replace(hooks(), batches=interrupted))
+    # Judging may take longer than there is time; it is made up for.
+    assert judged(tmp_path / "a") == [("validation", 0)]
+    loop.train(Toy(), marks, tmp_path / "a", CPU, hooks())
+    loop.train(Toy(), marks, tmp_path / "b", CPU, hooks())
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert judged(tmp_path / "a") == judged(tmp_path / "b")
+    assert judged(tmp_path / "b")[1:3] == [("validation", 6), ("preview", 6)]
+
+
+def test_a_stop_before_or_after_the_last_step_is_no_end(tmp_path: Path) -> None:
+    def interrupted(step: int, at: int) -> Generator[Batch]:
+        while True:
+            if step == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch_at(step)
+            step += 1
+
+    for at, stop in ((0, 1), (11, 12)):
+        stopping = replace(hooks(), batches=partial(interrupted, at=at))
+        with pytest.raises(Interrupted, match=f"stopped at step {stop}"):
+            loop.train(Toy(), settings(), tmp_path, CPU, stopping)
+        assert log(tmp_path)[-1]["kind"] != "end"
+    assert loop.train(Toy(), settings(), tmp_path, CPU, hooks()).step == 12
+    assert [line["kind"] for line in log(tmp_path)][-2:] == ["preview", "end"]
+
+
+def test_a_budget_that_was_made_longer_is_judged_to_its_end(tmp_path: Path) -> None:
+    loop.train(Toy(), settings(steps=4, validations=4), tmp_path, CPU, hooks())
+    loop.train(Toy(), settings(steps=8, validations=4), tmp_path, CPU, hooks())
+    steps = [line["step"] for line in log(tmp_path) if line["kind"] == "validation"]
+    assert steps == [0, 1, 2, 3, 4, 6, 8]
 
 
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(

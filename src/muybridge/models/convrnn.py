@@ -45,6 +45,9 @@ class Config(Section):
     lapped: bool = True
     """Places of the finest scale reach smoothly into their neighbours, which leaves far less of a
     grid."""
+    still: bool = True
+    """Draws what stands still once: how much of each pixel stays what it was in the frame before is
+    drawn as well."""
     channels: int = 3
     """Channels of a clip."""
     labels: int = 0
@@ -102,6 +105,8 @@ def build(config: Config) -> ConvRNN:
 
 # Log-variances of priors and posteriors stay between these: exp of neither is ever extreme.
 LEAST, MOST = -8.0, 4.0
+# Of what changes, at first, before the sigmoid: nearly all.
+_FIRST_SHARE = 3.0
 # Frames a second at which the time to the next frame is told as 0.
 _USUAL = 8
 
@@ -126,7 +131,7 @@ class ConvRNN(nn.Module):
         self.pace = nn.Linear(1, widths[-1])
         self.blocks = nn.ModuleList(Scale(config, place) for place in range(len(widths)))
         self.out = nn.ModuleDict({"blocks": _several(widths[0], config.depth, 3)})
-        self.head = nn.Linear(widths[0], pixels)
+        self.head = nn.Linear(widths[0], pixels + config.still * config.fold**2)
         _silenced(self.head)  # at first nothing changes
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.02)
@@ -230,8 +235,11 @@ class ConvRNN(nn.Module):
         x = F.silu(normal(self.out["blocks"](x)))
         tokens = self.head(x.permute(0, 2, 3, 1)).flatten(1, 2)
         patch, grid = (1, self.config.fold, self.config.fold), (1, x.shape[-2], x.shape[-1])
-        made = from_patches(tokens, grid, patch, self.config.channels, self.config.lapped)
-        return Drawn(made[:, 0].float(), prior, posterior)
+        channels = self.config.channels + self.config.still
+        change = from_patches(tokens, grid, patch, channels, self.config.lapped)[:, 0].float()
+        if self.config.still:
+            change = change[:, :-1] * (_FIRST_SHARE - change[:, -1:]).sigmoid()
+        return Drawn(change, prior, posterior)
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         patch = (1, self.config.fold, self.config.fold)

@@ -67,6 +67,23 @@ def stilled(made: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(made, mean, share)
 
 
+def held(made: Tensor, share: Tensor, before: Tensor | None = None) -> Tensor:
+    """Clips of which a share of each pixel is what it was in the frame before: as `stilled`, for
+    what is drawn piece by piece and knows no later frames.
+
+    Args:
+        made: (batch, time, channels, height, width).
+        share: (batch, time, 1, height, width), from 0 to 1.
+        before: the frame before the first, (batch, channels, height, width), as this gave it; the
+            first is drawn wholly where there is none.
+    """
+    frames = []
+    for frame, kept in zip(made.unbind(1), share.unbind(1), strict=True):
+        before = frame if before is None else torch.lerp(frame, before, kept)
+        frames.append(before)
+    return torch.stack(frames, 1)
+
+
 class Filters(nn.Module):
     """Filters a video by weights that follow from tokens; at first the video is left as it is."""
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..core.config import Count, Section
 from . import dit, fsq
 from . import text as text_module
+from .filters import held
 from .patches import from_patches, to_patches, waves
 
 
@@ -52,6 +53,9 @@ class Config(Section):
     product. None: Gaussian latents."""
     prior: Prior | None = Prior()
     """What clips are drawn from; null for a tokenizer that is for another model alone."""
+    still: bool = True
+    """Draws what stands still once: how much of each pixel is what it was in the frame before is
+    drawn as well."""
     labels: int = 0
     """Classes, settled from the dataset; 0 for none."""
     text: text_module.Config | None = text_module.Config()
@@ -77,6 +81,8 @@ SIZES: dict[str, dict[str, Any]] = {
 # Bounds of the logarithm of a latent's variance: beyond, nothing but overflow is gained.
 _LOG_VARIANCE = (-20.0, 10.0)
 _FIRST_LOG_VARIANCE = -5.0
+# Of what is kept of the frame before, at first, before the sigmoid: a twentieth.
+_FIRST_SHARE = -3.0
 # Brings the slowest wave of a patch of 768 numbers in [-1, 1], 16 times their mean, to about 1.
 _GAIN = 8.0
 # How much faster than a weight the mean and the deviation of the latents are followed: steps of
@@ -117,7 +123,7 @@ class VAE(nn.Module):
         half = (config.patch[0] // 2, config.patch[1] // 2, config.patch[2] // 2)
         fine, coarse = config.widths
         given = self.channels if self.levels else 2 * self.channels
-        last, pixels = Ends(coarse, given), Unfold(fine, 3, half)
+        last, pixels = Ends(coarse, given), Unfold(fine, 3 + config.still, half)
         ahead = [
             Fold(3, fine, half),
             *_blocks(fine, config.depth[0]),
@@ -170,8 +176,15 @@ class VAE(nn.Module):
 
     def decode(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
         """Latents to clips, not clamped."""
-        made: Tensor = self.decoder(latents, memory).float()
-        return made + self.straight.decode(latents)
+        drawn = self.decoder(latents, memory).float()
+        made: Tensor = drawn[:, :, :3] + self.straight.decode(latents)
+        if not self.config.still:
+            return made
+        before = memory.past.get(self) if memory else None
+        made = held(made, (drawn[:, :, 3:] + _FIRST_SHARE).sigmoid(), before)
+        if memory:
+            memory.past[self] = made[:, -1]
+        return made
 
     def features(self, clips: Tensor) -> list[Tensor]:
         """What the encoder's residual blocks see of clips, each (batch, t, width, h, w)."""

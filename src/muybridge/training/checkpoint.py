@@ -21,12 +21,13 @@ Parts = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: updates done, seconds of its budget spent, and the share of the budget
-    that its weights have seen."""
+    """Where a run stands: updates done, seconds of its budget spent, the share of the budget that
+    its weights have seen, and the share up to which it was judged and shown."""
 
     step: int = 0
     seconds: float = 0.0
     progress: float = 1.0
+    looked: float = 1.0
 
 
 def folder_of(run: Path) -> Path:
@@ -92,8 +93,8 @@ def load(path: Path, parts: tuple[str, ...]) -> tuple[Position, dict[str, dict[s
                 f"checkpoint {file} is damaged: its SHA-256 is not the one written beside it", hint
             )
         found[part] = load_file(file)
-    place = int(state["step"]), float(state["seconds"]), float(state.get("progress", 1.0))
-    return Position(*place), found
+    shares = (float(state.get(name, 1.0)) for name in ("progress", "looked"))
+    return Position(int(state["step"]), float(state["seconds"]), *shares), found
 
 
 def newest(run: Path) -> list[Path]:

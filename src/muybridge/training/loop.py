@@ -75,11 +75,13 @@ def train(
     )
     begun_at = parts.restore(run)
     step, clock = begun_at.step, budget.Clock(begun_at.seconds)
-    before, saved = _spent(config, hooks, step, begun_at.seconds), begun_at.seconds
+    spent, saved = _spent(config, hooks, step, begun_at.seconds), begun_at.seconds
+    unseen = begun_at.looked < begun_at.progress  # stopped where there was no time to judge
+    looked = begun_at.looked if unseen else spent
     batches = hooks.batches(step)
     first = distributed.rank() == 0
     monitor = Monitor(run, step, config.loggers, config.clip) if first else None
-    stale, ended = _stale(config, hooks, run, before), False
+    stale = _stale(config, hooks, run, spent)
     if monitor and step:
         monitor.write("resume", step, seconds=begun_at.seconds)
     with (
@@ -89,30 +91,26 @@ def train(
         while True:
             seconds = distributed.same(clock.seconds())
             spent = _spent(config, hooks, step, seconds)
-            fresh = step > begun_at.step or step == 0
-            if fresh:
-                due = partial(budget.due, before=before, spent=spent, step=step)
+            fresh = step > begun_at.step or step == 0 or unseen
+            stop = distributed.asked(stopping())
+            if fresh and not stop:  # who asks to stop may not wait for judging
+                due = partial(budget.due, before=looked, spent=spent, step=step)
                 with memory.judging():
                     _look(parts, config, run, hooks, monitor, due, Position(step, seconds, spent))
                 stale = due(_marks(config)) and _stale(config, hooks, run, spent)
-            done = (
-                distributed.asked(stopping()) or spent >= 1 or bool(distributed.same(float(stale)))
-            )
+                looked = spent
+            done = stop or stale or spent >= 1
             if fresh and (done or seconds - saved >= config.save_seconds):
                 state = parts.state()
-                if distributed.rank() == 0:
-                    at = Position(step, clock.seconds(), spent)
+                if first:
+                    at = Position(step, clock.seconds(), spent, looked)
                     checkpoint.save(run, f"step-{step:08d}", at, state)
                     checkpoint.rotate(run, config.keep, step)
                 saved = seconds
             if done:
-                ended = spent >= 1 or bool(distributed.same(float(stale)))
-                if monitor and ended:
-                    told = {"early": spent < 1, "peak_memory_gib": peak_memory() / 2**30}
-                    monitor.write("end", step, seconds=clock.seconds(), **told)
                 break
 
-            before, began = spent, time.perf_counter()
+            began = time.perf_counter()
             batch = next(batches).to(device)
             waited = time.perf_counter() - began
             facts: dict[str, Any] = {}
@@ -134,6 +132,10 @@ def train(
                 facts["peak_memory_gib"] = peak_memory() / 2**30
                 monitor.write("train", step, seconds=clock.seconds(), progress=spent, **facts)
             advance(to=spent, note=monitor.note(step, facts["loss"]) if monitor else "")
+        ended = stale or looked >= 1
+        if monitor and ended:
+            told = {"early": spent < 1, "peak_memory_gib": peak_memory() / 2**30}
+            monitor.write("end", step, seconds=clock.seconds(), **told)
     distributed.wait()  # one that leaves early closes what another may still listen to
     if not ended:
         raise Interrupted(f"stopped at step {step}, which is saved", "to go on, run it again")
@@ -219,13 +221,14 @@ def _marks(config: Config) -> int:
 
 
 def _stale(config: Config, hooks: Hooks, run: Path, spent: float) -> bool:
-    """Whether it was judged too often in turn without a better checkpoint."""
-    if config.patience is None or distributed.rank():
+    """Whether it was judged too often in turn without a better checkpoint; the first process's
+    word, who keeps them."""
+    if config.patience is None:
         return False
     best = checkpoint.best(run)
     shares = spent, _spent(config, hooks, best.step, best.seconds)
     now, then = (int(share * _marks(config)) for share in shares)
-    return now - then >= config.patience
+    return bool(distributed.same(float(now - then >= config.patience)))
 
 
 def _spent(config: Config, hooks: Hooks, step: int, seconds: float) -> float:

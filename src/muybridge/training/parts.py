@@ -52,7 +52,7 @@ class TrainingParts:
         """Takes back what the last whole checkpoint of a run holds; the beginning, if none."""
         found = checkpoint.resume(run, ("model", "average", "optimizer"))
         if found is None:
-            return Position()
+            return Position(progress=0.0, looked=0.0)
         position, state = found
         there = self.objective.state_dict()
         model = {n: sharding.like(v, there.get(n, v)) for n, v in state["model"].items()}
