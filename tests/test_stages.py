@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import muybridge as mb
-from muybridge import stages
+from muybridge import probe, stages
+from muybridge.assembly import assemble
 from muybridge.core.errors import MuybridgeError
 from muybridge.data.prepare import Config
 from muybridge.training import checkpoint
@@ -159,12 +160,44 @@ def test_latents_of_training_clips_are_kept_beside_the_dataset_and_taken_from_th
 
 
 def test_latents_of_another_tokenizer_are_others(run: mb.Run, dataset: Path) -> None:
-    from muybridge.latent_cache import LatentCache
+    from muybridge.latent_cache import place_of
 
     train = run.loader(mb.Dataset.open(dataset), "train")
     folders = {
-        LatentCache(one, key, lambda clips: clips, run.folder).folder
+        place_of(one, key, run.folder)
         for key in ("a", "b")
         for one in (train, run.loader(mb.Dataset.open(dataset), "train"))
     }
     assert len(folders) == 2
+
+
+def test_what_both_stages_take_is_foretold_and_leaves_nothing_behind(dataset: Path) -> None:
+    kept = set((dataset / "latents").glob("*")) if (dataset / "latents").exists() else set()
+    asked = recipe(dataset, "training.steps=40")
+    with probe._stages(asked) as (first, model):
+        assert first is not None
+        assert {line["kind"] for line in first[1]} == {"train", "end"}
+        assert model.training.steps == 24 and first[0].training.steps == 16
+        assert model.tokenizer is not None and Path(model.tokenizer.run).is_dir()
+        assert not model.tokenizer.recipe
+        alone = probe._measured(model, probe._taken(model))
+        assert set((dataset / "latents").glob("*")) != kept
+    assert set((dataset / "latents").glob("*")) == kept
+    assert not Path(model.tokenizer.run).exists()
+    whole = probe.measure(asked)
+    assert whole.steps == alone.steps == 24
+    assert whole.minutes > 24 * whole.step_seconds / 60
+    assert whole.memory_gib == pytest.approx(alone.memory_gib, rel=0.2)
+
+
+def test_weights_for_other_latents_are_not_begun_from(
+    run: mb.Run, dataset: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MuybridgeError, match="latents of its own tokenizer") as caught:
+        assemble(recipe(dataset), tmp_path / "new", run.folder)
+    assert not (tmp_path / "new" / "recipe.yaml").exists()
+    way = caught.value.hint.removeprefix("--set ")
+    given = mb.Recipe.load("flow-latent", (*SMALL, way)).with_(data=dataset)
+    made = assemble(given, tmp_path / "new", run.folder)
+    assert made.recipe.tokenizer is not None
+    assert made.recipe.tokenizer.run == str(run.folder / "tokenizer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from torch import Tensor
 
 from . import starting
 from .core import files
+from .objectives.base import Objective
 from .run import Run
 from .training import checkpoint, health
-from .training.vitals import vitals
+from .training.vitals import EARLY, vitals
 
 PLOT = "diagnosis.png"
 _FAR, _COPIES, _NEAR = 10.0, 0.05, 0.1
+_MOST_BATCHES = 50.0
+"""Noise of so many times the gradient cannot be told from more."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def diagnose(run: Run) -> Diagnosis:
     """
     lines: list[dict[str, Any]] = []
     files.each_line(run.folder / "log.jsonl", lines.append)
-    checkpoint.find(run.folder, "last")
+    last_saved = checkpoint.find(run.folder, "last")
     read = [line for line in lines if line.get("kind") in ("train", "validation")]
     figures = vitals(read, run.recipe.training.clip)
     judged = [line for line in lines if line.get("kind") == "validation"]
@@ -57,7 +61,12 @@ def diagnose(run: Run) -> Diagnosis:
     shown = {sign.name: sign for sign in reversed(health.SIGNS) if sign.shows(known)}
     found = [_of(sign, known) for sign in reversed(shown.values())]
     found += _told(lines, {one.name for one in found})
-    found += [finding for one in (_unmoved(run), *_judged(run, known)) if (finding := one)]
+    objective = run.objective()
+    position, parts = checkpoint.load(last_saved, ("average", "optimizer"))
+    more = [_unmoved(run, objective, parts["average"]), *_judged(run, known)]
+    if position.step >= EARLY:
+        more.append(_batch(run, objective, parts["optimizer"]))
+    found += [finding for finding in more if finding]
     step = int(lines[-1].get("step", 0)) if lines else 0
     return Diagnosis(tuple(sorted(found, key=lambda one: one.advice)), figures, step)
 
@@ -80,13 +89,68 @@ def _told(lines: list[dict[str, Any]], now: set[str]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _unmoved(run: Run) -> Finding | None:
+def noise_scale(
+    moments: Mapping[str, Tensor], betas: tuple[float, float], batch: int
+) -> float | None:
+    """Clips over whose mean a gradient's noise is as large as the gradient itself: tr(S) / |g|^2 of
+    McCandlish et al. 2018, "An Empirical Model of Large-Batch Training", eq. 2.9.
+
+    Adam's first moment is a mean over few updates and its second one over many, so that their
+    difference is noise; parameters that other optimizers step are left out.
+
+    Args:
+        moments: "parameter/exp_avg", "parameter/exp_avg_sq" and "parameter/step".
+        betas: of Adam.
+        batch: clips in an update.
+
+    Returns:
+        At most 50 batches, beyond which it cannot be told; None where there are no such moments.
+    """
+    firsts = [(n, m) for n, m in moments.items() if n.endswith("/exp_avg")]
+    if not firsts or betas[0] < 0.5:
+        return None
+    first = second = 0.0
+    for name, mean in firsts:
+        step = float(moments[name.removesuffix("exp_avg") + "step"])
+        one, two = (1 - beta**step for beta in betas)
+        first += float((mean.double() / one).square().sum())
+        second += float(moments[f"{name}_sq"].double().sum() / two)
+    left = (1 - betas[0]) / (1 + betas[0])  # of noise, in a first moment
+    noise = (second - first) / (1 - left)
+    signal = first - left * noise
+    if noise <= 0:
+        return 0.0
+    return batch * min(_MOST_BATCHES, noise / signal if signal > 0 else math.inf)
+
+
+def _batch(run: Run, objective: Objective, optimizer: Mapping[str, Tensor]) -> Finding | None:
+    """What a larger or a smaller batch would do, by the noise in its gradients."""
+    training, start = run.recipe.training, objective.phases()[0].name + "/"
+    if training.optimizer.kind not in ("muon", "adamw", "adam"):
+        return None
+    moments = {n: v for n, v in optimizer.items() if n.startswith(start)}
+    scale = noise_scale(moments, training.optimizer.betas, training.batch)
+    if scale is None:
+        return None
+    figures = {"noise scale in clips": scale, "batch": float(training.batch)}
+    if scale < training.batch:
+        said = "a batch has more clips than the noise in its gradients asks for"
+        hint = "a smaller training.batch makes nearly the same updates, and more of them in a time"
+    else:
+        said = "more than half of each gradient is noise, as is usual towards the end"
+        hint = (
+            "where a batch takes as long as its clips, leave it: smaller and more updates get as "
+            f"far; where more clips cost no time (several GPUs), training.batch up to {scale:.2g} "
+            "takes fewer updates in proportion"
+        )
+    return Finding("batch size", said, hint, figures, advice=True)
+
+
+def _unmoved(run: Run, objective: Objective, average: Mapping[str, Tensor]) -> Finding | None:
     """Parts whose weights are still those that the seed gave them."""
-    objective = run.objective()
     starting.begin(objective, run.folder)
     begun = {n: p.detach().clone() for n, p in objective.generator.named_parameters()}
-    _, parts = checkpoint.load(checkpoint.find(run.folder, "last"), ("average",))
-    same = [n for n, p in begun.items() if n in parts["average"] and _alike(p, parts["average"][n])]
+    same = [n for n, p in begun.items() if n in average and _alike(p, average[n])]
     if not same or len(same) == len(begun):
         return None
     listed = ", ".join(same[:4]) + (f" and {len(same) - 4} more" if len(same) > 4 else "")

@@ -23,6 +23,14 @@ MOST = 256
 _CHUNK = 16
 
 
+def place_of(loader: Loader, key: str, instead: Path) -> Path:
+    """The folder of the latents of a loader's clips: what a `LatentCache` of these settings has."""
+    form = loader.config.model_dump(include={"frames", "fps", "size", "invented"})
+    place = loader.dataset.folder if os.access(loader.dataset.folder, os.W_OK) else instead
+    name = files.digest_of(key, form, loader.dataset.facts["digest"])[:16]
+    return place / "latents" / name
+
+
 class LatentCache:
     """Gives batches of a loader their latents.
 
@@ -40,10 +48,7 @@ class LatentCache:
         self, loader: Loader, key: str, encode: Callable[[Tensor], Tensor], instead: Path
     ) -> None:
         self.loader, self.encode = loader, encode
-        form = loader.config.model_dump(include={"frames", "fps", "size", "invented"})
-        place = loader.dataset.folder if os.access(loader.dataset.folder, os.W_OK) else instead
-        name = files.digest_of(key, form, loader.dataset.facts["digest"])[:16]
-        self.folder = place / "latents" / name
+        self.folder = place_of(loader, key, instead)
         self._read = lru_cache(maxsize=4096)(self._latents_of)
 
     def filled(self, batch: Batch) -> Batch:

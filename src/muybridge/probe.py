@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,8 @@ class Needs:
         memory_gib: most that the process holds while it trains, judges, saves and shows samples.
         free_gib: memory that there is.
         step_seconds: for an update.
-        steps: in the recipe's budget.
-        minutes: of the budget.
+        steps: in the recipe's budget, or what a tokenizer leaves of it.
+        minutes: of the budget, a tokenizer's counted.
         micro_batch: clips at once that memory suffices for, where all of a batch do not fit.
     """
 
@@ -59,27 +61,69 @@ class Needs:
 
 def measure(recipe: Recipe) -> Needs:
     """Takes a few updates in a process of their own, on the recipe's dataset, and all else that a
-    training does between them, once.
-
-    A tokenizer that is to be trained first is left out: its recipe is measured by itself.
+    training does between them, once; a tokenizer that is to be trained first likewise.
 
     Raises:
         MuybridgeError: they cannot be taken; the message is that of training.
     """
-    if recipe.tokenizer is not None and not recipe.tokenizer.run:
-        raise MuybridgeError(
-            f"{recipe.name} trains a tokenizer first, and is measured with one that is trained",
-            f"measure {recipe.tokenizer.recipe}, or --set tokenizer=RUN",
-        )
     try:
-        with tempfile.TemporaryDirectory() as place:
-            lines = _tried(recipe.with_(*_WHOLE), Path(place))
+        with _stages(recipe) as (first, model):
+            found = _measured(model, _taken(model))
+            ahead = _measured(*first) if first else None
     except _Killed as error:
         few = micro_batch(recipe)
         raise RunError(
             f"memory does not suffice for {recipe.training.batch} clips at once",
             f"--set training.micro_batch={few or _FEW}: the batch stays",
         ) from error
+    if ahead is None:
+        return found
+    fits = [count for count in (ahead.micro_batch, found.micro_batch) if count]
+    return replace(
+        found,
+        memory_gib=max(ahead.memory_gib, found.memory_gib),
+        minutes=ahead.minutes + found.minutes,
+        micro_batch=min(fits, default=None),
+    )
+
+
+@contextmanager
+def _stages(recipe: Recipe) -> Iterator[tuple[tuple[Recipe, list[dict[str, Any]]] | None, Recipe]]:
+    """A recipe that trains a tokenizer first becomes two: that of the tokenizer with the log of its
+    first updates, and its own with what these made. Another one stays alone."""
+    if recipe.tokenizer is None or recipe.tokenizer.run:
+        yield None, recipe
+        return
+    from .data.loader import Loader
+    from .data.store import Dataset
+    from .latent_cache import place_of
+    from .run import Run
+    from .stages import key_of
+
+    ahead = recipe.first_stage()
+    say(f"first its tokenizer, {recipe.tokenizer.recipe}")
+    with tempfile.TemporaryDirectory() as place:
+        lines = _tried(ahead.with_(*_WHOLE), Path(place))
+        made = Path(place) / "run"
+        model = replace(recipe, training=recipe.second_stage()).with_(f"tokenizer={made}")
+        try:
+            yield (ahead, lines), model
+        finally:  # its latents are of no use to anybody
+            run = Run.open(made)
+            loader = Loader(Dataset.open(recipe.data.folder), "train", recipe.data)
+            files.remove(place_of(loader, key_of(run), run.folder))
+
+
+def _taken(recipe: Recipe) -> list[dict[str, Any]]:
+    """The log of a recipe's first updates; of a model over latents once these are kept, as they are
+    for all of a training but its beginning."""
+    for _ in range(1 if recipe.tokenizer is None else 2):
+        with tempfile.TemporaryDirectory() as place:
+            lines = _tried(recipe.with_(*_WHOLE), Path(place))
+    return lines
+
+
+def _measured(recipe: Recipe, lines: list[dict[str, Any]]) -> Needs:
     own = sorted(float(line["seconds"]) for line in lines if line["kind"] == "train")
     seconds = (own[-1] - own[0]) / (len(own) - 1)
     memory = max(float(line["peak_memory_gib"]) for line in lines)
@@ -98,9 +142,15 @@ def micro_batch(recipe: Recipe) -> int | None:
         RunError: not even two do.
         MuybridgeError: the updates cannot be taken.
     """
-    share = recipe.training.batch // distributed.world()
-    if share <= _MORE or (recipe.tokenizer is not None and not recipe.tokenizer.run):
+    if recipe.training.batch // distributed.world() <= _MORE:
         return None
+    with _stages(recipe) as (first, model):
+        found = [_most(one) for one in ([first[0]] if first else []) + [model]]
+    return min((count for count in found if count), default=None)
+
+
+def _most(recipe: Recipe) -> int | None:
+    share = recipe.training.batch // distributed.world()
     say(f"trying how much memory {_FEW} and {_MORE} clips take")
     peaks = []
     for count in (_FEW, _MORE):

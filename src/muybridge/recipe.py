@@ -256,6 +256,7 @@ class Recipe:
         training = inner.training.with_values(
             **self._budget(self.tokenizer.share), previews=0, measures=0,
             precision=self.training.precision, threads=self.training.threads,
+            micro_batch=self.training.micro_batch,
         )  # fmt: skip
         return replace(inner, seed=self.seed, data=self.data, training=training)
 

@@ -74,14 +74,18 @@ def cached(run: Run, train: Loader, objective: Objective) -> Callable[[Batch], B
     if latents is None or run.recipe.data.augment != Augment():
         return lambda batch: batch
     inner = Run.open(run.folder / "tokenizer")
-    state = files.read_json(checkpoints.find(inner.folder, "last") / "state.json")
 
     def encode(clips: Tensor) -> Tensor:
         with torch.no_grad(), inner.autocast():
             return latents.tokenizer.encode(clips.to(device.pick())).float()
 
-    key = files.digest_of(state["sha256"]["average"], inner.recipe.training.precision)
-    return LatentCache(train, key, encode, inner.folder).filled
+    return LatentCache(train, key_of(inner), encode, inner.folder).filled
+
+
+def key_of(tokenizer: Run) -> str:
+    """What its latents are known by: its weights, and the precision that it computes in."""
+    state = files.read_json(checkpoints.find(tokenizer.folder, "last") / "state.json")
+    return files.digest_of(state["sha256"]["average"], tokenizer.recipe.training.precision)
 
 
 def network_of(run: Run) -> nn.Module:

@@ -40,11 +40,12 @@ def copied(other: Path, recipe: Recipe, out: Path) -> None:
     """Keeps the other run's averaged weights in a run that is to begin from them, and its words.
 
     Raises:
-        RunError: none of them fits.
+        RunError: none of them fits, or they are for other latents.
     """
     from .run import Run
 
     objective, position = Run.open(other).trained()
+    _same_latents(other, recipe)
     with torch.device("meta"):
         wanted = dict(recipe.model.module.build(recipe.model.config).named_parameters())
     found = {n: p.detach().clone() for n, p in objective.generator.named_parameters()}
@@ -60,6 +61,27 @@ def copied(other: Path, recipe: Recipe, out: Path) -> None:
     if isinstance(getattr(recipe.model.config, "text", None), text_module.Config):
         words = (other / "vocabulary.json").read_text(encoding="utf-8")
         files.write_text(out / "vocabulary.json", words)
+
+
+def _same_latents(other: Path, recipe: Recipe) -> None:
+    """Raises RunError where both draw latents, and not those of one tokenizer."""
+    ours, theirs = recipe.tokenizer, other / "tokenizer"
+    if ours is None or not theirs.is_dir():
+        return
+    if not ours.run or _weights(Path(ours.run)) != _weights(theirs):
+        raise RunError(
+            f"--init {other}: its weights draw the latents of its own tokenizer, which this recipe "
+            "does not take",
+            f"--set tokenizer={theirs}",
+        )
+
+
+def _weights(run: Path) -> str:
+    """The hash of a run's last averaged weights."""
+    from .training import checkpoint
+
+    state = files.read_json(checkpoint.find(run, "last") / "state.json", "checkpoint")
+    return str(state["sha256"]["average"])
 
 
 def begin(objective: Objective, folder: Path) -> None:

@@ -40,6 +40,19 @@ def test_a_thing_that_stays_for_most_of_the_time_is_not_its_background() -> None
     assert found[11][15, 15] < 0.1 and found[11][29, 15] > 0.9
 
 
+def test_of_a_long_shot_frames_spread_over_it_tell_the_background() -> None:
+    frames = [np.full((40, 40, 3), 120, np.uint8) for _ in range(600)]
+    for at, frame in enumerate(frames):
+        left = at * 30 // 600
+        frame[10:20, left : left + 10] = (230, 30, 30)
+    assert len(foreground.spread(frames)) == 120 and len(foreground.spread(frames[:128])) == 128
+    found = foreground.foreground(frames)
+    assert len(found) == 600
+    for at in (0, 299, 599):
+        left = at * 30 // 600
+        assert found[at][15, left + 5] > 0.9 and found[at][15, (left + 20) % 40] < 0.1
+
+
 def test_what_cannot_be_told_apart_is_refused() -> None:
     frame = np.full((40, 40, 3), 120, np.uint8)
     with pytest.raises(DataError, match="nothing moves"):

@@ -79,6 +79,16 @@ def test_pictures_of_any_size_are_looked_at(made: segmenter.Segmenter) -> None:
     assert segmenter.overlap(back, real) > 0.6
 
 
+def test_a_shot_is_looked_at_in_parts_as_if_at_once(
+    made: segmenter.Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = list(np.random.default_rng(0).integers(0, 255, (11, 32, 32, 3), np.uint8))
+    whole = made.foreground(frames)
+    monkeypatch.setattr(segmenter, "_AT_ONCE", 4)
+    for one, other in zip(whole, made.foreground(frames), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_another_background_is_put_behind_what_it_finds(
     run: mb.Run, made: segmenter.Segmenter, tmp_path: Path
 ) -> None:

@@ -92,7 +92,6 @@ def test_a_share_of_a_frame_is_the_frame_before_as_it_was_drawn() -> None:
     torch.testing.assert_close(held(made[:, 2:], share[:, 2:], whole[:, 1]), whole[:, 2:])
 
 
-
 def test_only_clips_that_have_a_video_beside_them_are_changed_by_it() -> None:
     torch.manual_seed(0)
     config = Config(

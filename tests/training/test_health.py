@@ -213,6 +213,35 @@ def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -
     assert len(told(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(("batch", "deviation"), [(4, 2.0), (32, 0.3)])
+def test_the_noise_scale_is_what_batches_of_known_noise_have(batch: int, deviation: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    slope = torch.randn(4000, generator=generator)
+    weights = torch.nn.Parameter(torch.zeros(4000))
+    adam = torch.optim.AdamW([weights], lr=1e-4, betas=(0.9, 0.98))
+    for _ in range(300):
+        noise = torch.randn(4000, generator=generator) * deviation / batch**0.5
+        weights.grad = slope + noise
+        adam.step()
+    moments = {f"w/{n}": value for n, value in adam.state[weights].items()}
+    found = diagnosis.noise_scale(moments, (0.9, 0.98), batch)
+    assert found == pytest.approx(4000 * deviation**2 / float(slope.square().sum()), rel=0.15)
+    # No more is said than can be told: of noise alone, and where there are no two moments.
+    alone = {"w/exp_avg": torch.full((9,), 1e-3), "w/exp_avg_sq": torch.ones(9)}
+    alone |= {"w/step": torch.tensor(300.0)}
+    assert diagnosis.noise_scale(alone, (0.9, 0.98), batch) == 50 * batch
+    assert diagnosis.noise_scale(alone, (0.0, 0.98), batch) is None
+    assert diagnosis.noise_scale({"w/momentum": torch.ones(9)}, (0.9, 0.98), batch) is None
+
+
+def test_a_doctor_says_what_another_batch_would_do(larger: Path, tmp_path: Path) -> None:
+    recipe = mb.Recipe.load("flow-nano", (*SMALL, "model.width=32", "training.steps=60"))
+    run = recipe.with_(data=larger).train(tmp_path / "run")
+    (found,) = (one for one in diagnosis.diagnose(run).findings if one.name == "batch size")
+    assert found.advice and found.figures["batch"] == 4
+    assert 0 < found.figures["noise scale in clips"] <= 200
+
+
 def test_weights_that_only_decay_have_not_moved() -> None:
     torch.manual_seed(0)
     begun = torch.randn(8, 8)

@@ -22,6 +22,13 @@ _LEAST, _NOISE, _MOST_NOISE = 10.0, 4.0, 5.0
 """A difference that counts, in steps of CIE Lab, and in deviations of the noise; the most that is
 taken for noise."""
 _STILL = 0.5
+_MOST = 128
+
+
+def spread(frames: Sequence[Frames]) -> list[Frames]:
+    """Frames that stand for all of them where something is told by every frame of a shot: as many
+    as memory has room for, however long it is."""
+    return list(frames[:: -(-len(frames) // _MOST)])
 
 
 def foreground(frames: Sequence[Frames]) -> list[Share]:
@@ -40,13 +47,15 @@ def foreground(frames: Sequence[Frames]) -> list[Share]:
         raise DataError(
             f"{len(frames)} frames tell no background from what is before it", "give a longer video"
         )
-    lab = np.stack([_lab(frame) for frame in frames])
-    behind = _behind(frames, lab)
-    apart = np.linalg.norm(lab - behind, axis=-1)
-    noise = min(_MOST_NOISE, 1.4826 * float(np.median(apart)))
-    strong = apart > max(2 * _LEAST, 2 * _NOISE * noise)
-    weak = apart > max(_LEAST, _NOISE * noise)
-    found = [_share(w, s) for w, s in zip(weak, strong, strict=True)]
+    some = spread(frames)
+    lab = np.stack([_lab(frame) for frame in some])
+    behind = _behind(some, lab)
+    noise = min(_MOST_NOISE, 1.4826 * float(np.median(np.linalg.norm(lab - behind, axis=-1))))
+    weak, strong = max(_LEAST, _NOISE * noise), max(2 * _LEAST, 2 * _NOISE * noise)
+    found = []
+    for frame in frames:
+        apart = np.linalg.norm(_lab(frame) - behind, axis=-1)
+        found.append(_share(apart > weak, apart > strong))
     covered = float(np.mean([one.mean() for one in found]))
     if covered > _STILL:
         raise DataError(

@@ -26,7 +26,7 @@ from ..core.errors import DataError
 from ..core.progress import bar
 from ..core.video import Frames
 from ..data import stage
-from .foreground import Share
+from .foreground import Share, spread
 
 FORMAT = 1
 _WIDTHS = (16, 32, 64)
@@ -69,12 +69,28 @@ def _layers(inputs: int, outputs: int) -> nn.Sequential:
 _AT_ONCE = 64
 
 
-def seen(frames: Sequence[Frames]) -> Tensor:
+def seen(
+    frames: Sequence[Frames], usual: Tensor | None = None, last: Frames | None = None
+) -> Tensor:
     """What the network looks at, float32 (n, 9, height, width): each frame, what sets it apart from
-    its pixels' medians over time, and from the frame before."""
-    clip = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    before = torch.cat([clip[:1], clip[:-1]])
-    return torch.cat([clip, clip - clip.median(0).values, clip - before], 1)
+    its pixels' medians over time, and from the frame before.
+
+    Args:
+        frames: uint8 (height, width, 3) each.
+        usual: the medians, (3, height, width); None for those of these frames.
+        last: the frame before the first; None for the first itself.
+    """
+    clip = _plain(frames)
+    before = torch.cat([clip[:1] if last is None else _plain([last]), clip[:-1]])
+    return torch.cat([clip, clip - (_usual(clip) if usual is None else usual), clip - before], 1)
+
+
+def _plain(frames: Sequence[Frames]) -> Tensor:
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _usual(clip: Tensor) -> Tensor:
+    return clip.median(0).values
 
 
 @dataclass(frozen=True)
@@ -97,11 +113,13 @@ class Segmenter:
             size = (round(width * scale), round(height * scale))
             resized = (cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames)
             small = [np.asarray(one, np.uint8) for one in resized]
+        usual, found = _usual(_plain(spread(small))), []
         with torch.inference_mode():
-            parts = torch.split(seen(small), _AT_ONCE)
-            found = torch.cat([self.network(part).sigmoid() for part in parts])[:, None]
-            large = F.interpolate(found, (height, width), mode="bilinear")[:, 0]
-        return [np.asarray(one.numpy(), np.float32) for one in large]
+            for begin in range(0, len(small), _AT_ONCE):
+                part, last = small[begin : begin + _AT_ONCE], small[begin - 1] if begin else None
+                share = self.network(seen(part, usual, last)).sigmoid()[:, None]
+                found += F.interpolate(share, (height, width), mode="bilinear")[:, 0].unbind()
+        return [np.asarray(one.numpy(), np.float32) for one in found]
 
     def save(self, path: Path) -> None:
         """Writes one file of weights and facts."""
