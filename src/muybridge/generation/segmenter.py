@@ -113,7 +113,7 @@ class Segmenter:
             size = (round(width * scale), round(height * scale))
             resized = (cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames)
             small = [np.asarray(one, np.uint8) for one in resized]
-        usual, found = _usual(_plain(spread(small))), []
+        usual, found = _usual(_plain(spread(small))), list[Tensor]()
         with torch.inference_mode():
             for begin in range(0, len(small), _AT_ONCE):
                 part, last = small[begin : begin + _AT_ONCE], small[begin - 1] if begin else None
