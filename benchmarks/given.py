@@ -1,10 +1,11 @@
 """What one model makes of what it is given, beside the obvious simple method, on held-out clips.
 
-    python benchmarks/given.py RUN [--clips 100] [--only seam,predict,...]
+    python benchmarks/given.py RUN [--clips 100] [--only seam,predict,...] [--rival SIMVP]
 
-RUN is one of `flow-any` on the stage. PSNR (dB) counts what was made, not what was given. Distances
-are the offline ones to the same held-out clips, of the whole clip as it comes out; both columns
-have the same given parts. `beside` names the simple method.
+RUN is one of `flow-any` on the stage, SIMVP one of `simvp`, which goes on from 4 frames. PSNR (dB)
+counts what was made, not what was given. Distances are the offline ones to the same held-out clips,
+of the whole clip as it comes out; both columns have the same given parts. `beside` names the simple
+method. Sharpness is that of frames in the middle over that of real ones.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from muybridge.core import chance, video
 from muybridge.core.clips import Batch, to_float
 from muybridge.core.video import Frames
 from muybridge.data import guides, tasks
-from muybridge.evaluation import distances, temporal
+from muybridge.evaluation import distances, pictures, temporal
 from muybridge.generation.dissolve import dissolved
 from muybridge.generation.faithful import faithful
-from muybridge.objectives.base import Objective, SampleRequest
+from muybridge.objectives.base import SampleRequest
 
 SEED = 7
 Row = dict[str, Any]
@@ -39,7 +40,8 @@ Row = dict[str, Any]
 class Bench:
     """A run with its weights, and held-out clips."""
 
-    def __init__(self, run: mb.Run, count: int) -> None:
+    def __init__(self, run: mb.Run, count: int, rival: mb.Run | None = None) -> None:
+        self.rival = rival
         self.run, self.objective = run, run.trained()[0]
         self.through: Callable[[Any, SampleRequest], Tensor] | None = None
         loader = run.loader(mb.Dataset.open(run.recipe.data.folder), "test")
@@ -69,7 +71,10 @@ class Bench:
         """How near both come to what was really there, and how far sets of them are from real."""
         hidden = (1 - mask).expand(len(self.clips), self.frames, 1, *self.clips.shape[-2:])
         row: Row = {"task": name, "beside": beside}
+        # Of the frames in the middle, which are made in all tasks.
+        real = pictures.sharpness(self.clips[:, 8:12]).mean()
         for who, clips in (("ours", made), ("simple", other)):
+            row[f"sharpness {who}"] = float(pictures.sharpness(clips[:, 8:12]).mean() / real)
             wrong = ((clips - self.clips) / 2).square() * hidden
             each = wrong.sum((1, 2, 3, 4)) / (3 * hidden.sum((1, 2, 3, 4)))
             row[f"PSNR {who}"] = float((-10 * torch.log10(each.clamp(min=1e-8))).mean())
@@ -111,12 +116,17 @@ def seam(bench: Bench) -> Iterator[Row]:
 
 
 def predict(bench: Bench) -> Iterator[Row]:
-    """Going on from given frames, beside the last of them held."""
+    """Going on from given frames, beside the last of them held and, from 4, beside the rival."""
     for given in (4, 8):
         mask = tasks.first(bench.frames, given)
         still = bench.clips.clone()
         still[:, given:] = bench.clips[:, given - 1 : given]
-        yield bench.of(f"predict from {given}", bench.make(mask), still, "last frame held", mask)
+        made = bench.make(mask)
+        yield bench.of(f"predict from {given}", made, still, "last frame held", mask)
+        if bench.rival is not None and given == 4:
+            other = Bench(bench.rival, len(bench.clips))
+            assert torch.equal(other.clips, bench.clips), "the rival is judged on other clips"
+            yield bench.of("predict from 4", made, other.make(mask), "SimVP", mask)
 
 
 def between(bench: Bench) -> Iterator[Row]:
@@ -212,36 +222,38 @@ def mend(bench: Bench) -> Iterator[Row]:
 
 
 def join(bench: Bench) -> Iterator[Row]:
-    """A passage between the beginnings of two different clips, beside a cross-fade."""
-    other = bench.clips.roll(1, 0)
-    whole = bench.clips.clone()
-    whole[:, -4:] = other[:, :4]
-    keep = bench.clips
+    """A passage between the beginnings of two different clips, as `--between` makes it."""
+    bench.through = dissolved
+    yield passage(bench, "join", bench.clips[:, :4], bench.clips.roll(1, 0)[:, :4])
+    bench.through = None
+
+
+def loop(bench: Bench) -> Iterator[Row]:
+    """A passage from a clip's end to its beginning, as `--video --loop` makes it."""
+    yield passage(bench, "loop", bench.clips[:, -4:], bench.clips[:, :4])
+
+
+def passage(bench: Bench, name: str, first: Tensor, last: Tensor) -> Row:
+    """What is made between frames, beside a cross-fade."""
+    keep, whole = bench.clips, bench.clips.clone()
+    whole[:, :4], whole[:, -4:] = first, last
     mask = torch.maximum(tasks.first(bench.frames, 4), tasks.first(bench.frames, 4).flip(1))
     bench.clips = whole
-    bench.through = dissolved
     made = bench.make(mask, said=False)
-    bench.clips, bench.through = keep, None
+    bench.clips = keep
     places = [3, bench.frames - 4]
     fade = np.stack([faded(video.to_uint8(clip), places) for clip in whole])
     plain = torch.from_numpy(to_float(fade))
-    row = bench.of("join", made, plain, "cross-fade", mask)
+    row = bench.of(name, made, plain, "cross-fade", mask)
     for who in ("ours", "simple"):
         row[f"PSNR {who}"] = None  # there is no truth between two clips
     cuts = [float(temporal.jump_cuts(clips).mean()) for clips in (made, plain, bench.clips)]
-    yield row | dict(zip(("cuts ours", "cuts simple", "cuts real"), cuts, strict=True))
-
-
-def of_run(path: Path, count: int) -> tuple[mb.Run, Objective, Bench]:
-    """A run, opened."""
-    run = mb.Run.open(path)
-    bench = Bench(run, count)
-    return run, bench.objective, bench
+    return row | dict(zip(("cuts ours", "cuts simple", "cuts real"), cuts, strict=True))
 
 
 PARTS = {
     "seam": seam, "predict": predict, "between": between, "sharpen": sharpen, "mend": mend,
-    "join": join,
+    "join": join, "loop": loop,
 }  # fmt: skip
 
 
@@ -251,8 +263,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--rival", type=Path)
     args = parser.parse_args()
-    run, _, bench = of_run(args.run, args.clips)
+    run = mb.Run.open(args.run)
+    bench = Bench(run, args.clips, mb.Run.open(args.rival) if args.rival else None)
     rows = [row for name in args.only.split(",") for row in PARTS[name](bench)]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     filled = [{column: row.get(column, "") for column in columns} for row in rows]
