@@ -31,6 +31,7 @@ _SHORT = (
     "training.best=loss", "training.patience=null",
 )  # fmt: skip
 _WHOLE = (*_SHORT, "training.previews=1", "training.validations=1")
+_TOKENIZER = (*_SHORT, "training.previews=0", "training.validations=1")
 _STEPS_ALONE = (*_SHORT, "training.previews=0", "training.validations=0")
 
 
@@ -103,7 +104,7 @@ def _stages(recipe: Recipe) -> Iterator[tuple[tuple[Recipe, list[dict[str, Any]]
     ahead = recipe.first_stage()
     say(f"first its tokenizer, {recipe.tokenizer.recipe}")
     with tempfile.TemporaryDirectory() as place:
-        lines = _tried(ahead.with_(*_WHOLE), Path(place))
+        lines = _tried(ahead.with_(*_TOKENIZER), Path(place))
         made = Path(place) / "run"
         model = replace(recipe, training=recipe.second_stage()).with_(f"tokenizer={made}")
         try:

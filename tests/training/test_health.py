@@ -69,7 +69,7 @@ def trained(dataset: Path, out: Path, name: str, *changes: str) -> list[dict[str
             ),
             "posterior collapse",
         ),
-        ("fsq", (*VAE[:2], "training.optimizer.learning_rate=3", LONGER), "dead codes"),
+        ("fsq", (*VAE[:2], "training.optimizer.learning_rate=30", LONGER), "dead codes"),
     ],
 )
 def test_what_goes_wrong_on_purpose_is_said_once_with_what_to_try(
