@@ -13,7 +13,7 @@ from muybridge.core.clips import Batch
 from muybridge.models import gan3d
 from muybridge.objectives.adversarial import Adversarial, Config, Sampling, build
 from muybridge.objectives.base import Loss, Parts, SampleRequest
-from muybridge.training import health
+from muybridge.training import health, vitals
 
 STEPS, RATE = 150, 4e-3
 BOTH = {"discriminator": 1.0, "generator": 1.0}
@@ -31,8 +31,8 @@ def data(step: int, count: int = 16) -> Batch:
 def played(
     seed: int = 0, gamma: float = 40, steps: int = STEPS, rates: Mapping[str, float] = BOTH
 ) -> tuple[Adversarial, list[dict[str, Any]]]:
-    """A game, and the figures of held-out clips four times on the way; `rates` are factors of each
-    side's learning rate."""
+    """A game, and the figures of held-out clips four times on the way, with what the log says of
+    them lately; `rates` are factors of each side's learning rate."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {"widths": (16,), "latent": 4, "depth": 1, "text": None}
     settings: dict[str, Any] = {"gamma": (gamma, gamma), "augment": {"probability": 0}}
@@ -40,6 +40,7 @@ def played(
         gan3d.build(gan3d.Config(**shape)), None, [0.0] * 3, [0.6] * 3, Sampling()
     )  # fmt: skip
     objective, figures = build(Config(**settings), parts), []
+    lines: list[dict[str, Any]] = []
     updates = {
         phase.name: torch.optim.Adam(phase.parameters.values(), RATE, (0.0, 0.99))
         for phase in objective.phases()
@@ -56,7 +57,10 @@ def played(
             optimizer.step()
         if (step + 1) % (steps // 4) == 0:
             with torch.no_grad():
-                figures.append(objective.held_out(data(1000, 200))[1])
+                loss, found = objective.held_out(data(1000, 200))
+            lines.append({"kind": "validation", "step": 10 * (step + 1), "loss": loss})
+            known = vitals.vitals(lines, 1.0)
+            figures.append(found | {n: known[n] for n in ("lately",) if n in known})
     return objective, figures
 
 

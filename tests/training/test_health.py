@@ -117,7 +117,7 @@ def test_a_sign_shows_twice_running_and_not_early(sign: health.Sign) -> None:
 
 
 def test_a_few_updates_are_no_sign_of_anything_however_much_of_the_budget_they_took() -> None:
-    watch, figures = health.Watch(set()), {"diversity": 0.01}
+    watch, figures = health.Watch(set()), {"diversity": 0.01, "lately": 0.0}
     assert not any(watch.see(figures, 0.5, step) for step in (2, 10, 49, 50))
     (sign,) = watch.see(figures, 0.6, 60)
     assert sign.name == "collapse"
@@ -191,6 +191,10 @@ def test_vitals_are_what_their_names_say() -> None:
     assert told["gap"] == pytest.approx(2) and told["risen"] == pytest.approx(0.5)
     assert told["fallen"] == pytest.approx(3.5 / 4) and told["steady"] == 1
     assert told["late"] == pytest.approx(0.5 / 3.5)
+    assert told["worse"] == 0 and told["lately"] == pytest.approx(0.5)
+    spoiled = vitals.vitals(log_of([4, 1, 3, 1.5, 2, 1.9, 3], [4] * 7, 1, 0), clip=1)
+    assert spoiled["risen"] == pytest.approx(2) and spoiled["worse"] == pytest.approx(3 / 2 - 1)
+    assert spoiled["lately"] == pytest.approx(3 / 2 - 1)
     assert told["clipped"] == 1 and told["over"] == pytest.approx(15)
     assert told["waiting"] == pytest.approx(0.4) and told["gradient_growth"] == 1
     assert vitals.vitals(log_of([4, 2], [4, 2], 1, 0), 1.0).keys() & {"gap", "fallen"} == set()

@@ -82,16 +82,15 @@ class Sign:
 SIGNS = (
     Sign(
         "the discriminator won",
-        {"told_apart": (0.985, INFINITE)},
-        "it scores nearly every real clip above the made one, and leaves the generator nothing to "
-        "go by",
+        {"told_apart": (0.985, INFINITE), "lately": (-0.02, INFINITE)},
+        "it scores nearly every real clip above the made one, and what is made gets no better",
         "raise objective.gamma, lower training.optimizer.learning_rate, or augment more: "
         "objective.augment",
     ),
     Sign(
         "collapse",
-        {"diversity": (-INFINITE, 0.2)},
-        "made clips differ far less from each other than real ones do",
+        {"diversity": (-INFINITE, 0.2), "lately": (-0.02, INFINITE)},
+        "made clips differ far less from each other than real ones do, and get no nearer to these",
         "raise objective.gamma, train on more clips, or take a flow: flow-small",
     ),
     Sign(
@@ -121,7 +120,7 @@ SIGNS = (
     ),
     Sign(
         "past its best",
-        {"gap": (-INFINITE, 0.3), "risen": (0.3, INFINITE)},
+        {"gap": (-INFINITE, 0.3), "worse": (0.3, INFINITE)},
         "held-out clips are done much worse than before, and training clips too",
         "take --checkpoint best; lower training.optimizer.learning_rate and muon_rate, or of a GAN "
         "raise objective.gamma",

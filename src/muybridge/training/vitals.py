@@ -15,6 +15,8 @@ Line = Mapping[str, Any]
 
 _FEW = 3
 """Judgements below which nothing is said of held-out clips."""
+_LATELY = 0.75
+"""Share of the updates from which on is lately."""
 EARLY = 50
 """Updates below which nothing is said at all."""
 KEYS = ("kind", "step", "loss", "train_loss", "gradient_norm", "data_wait")
@@ -32,6 +34,8 @@ def vitals(lines: Sequence[Line], clip: float) -> dict[str, float]:
         Of these, those that can be told yet:
         gap: held-out loss over that of training clips, less 1.
         risen: held-out loss over its least so far, less 1.
+        worse: the same over the least that it had twice in turn.
+        lately: held-out loss over that before the last quarter of the updates, less 1.
         fallen: share of its first value by which the loss of training clips fell to its least.
         late: of that fall, the share in the second half of the judgements.
         steady: share of the judgements at which it was less than before.
@@ -51,14 +55,19 @@ def vitals(lines: Sequence[Line], clip: float) -> dict[str, float]:
 
 
 def _of_held_out(judged: Sequence[Line]) -> dict[str, float]:
-    losses = [float(line["loss"]) for line in judged if "loss" in line]
-    own = [float(line.get("train_loss", line["loss"])) for line in judged if "loss" in line]
+    judged = [line for line in judged if "loss" in line]
+    losses = [float(line["loss"]) for line in judged]
+    own = [float(line.get("train_loss", line["loss"])) for line in judged]
     if len(losses) < _FEW or min(losses) <= 0 or min(own) <= 0:
         return {}
     fall, half = own[0] - min(own), own[: len(own) // 2 + 1]
+    begun = _LATELY * float(judged[-1].get("step", 0))
+    before = [x for x, line in zip(losses, judged, strict=True) if line.get("step", 0) <= begun]
     return {
         "gap": losses[-1] / own[-1] - 1,
         "risen": losses[-1] / min(losses) - 1,
+        "worse": losses[-1] / min(max(pair) for pair in pairwise(losses)) - 1,
+        "lately": losses[-1] / before[-1] - 1 if before else math.nan,
         "fallen": fall / own[0],
         "late": (min(half) - min(own)) / fall if fall > 0 else 0.0,
         "steady": sum(b < a for a, b in pairwise(own)) / (len(own) - 1),
