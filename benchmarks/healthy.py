@@ -24,7 +24,8 @@ FAMILIES = (
     "flow-nano", "vae", "simvp", "gan3d", "gru", "fsq", "flow-any", "gan-progressive", "lstm",
     "flow-few",
 )  # fmt: skip
-FIRST = 9001
+# Thresholds were set by runs before; those of 9001 to 9010 were among them.
+FIRST = 9101
 
 
 def main() -> None:
