@@ -162,6 +162,26 @@ def test_clips_are_read_and_drawn_in_the_patches_asked_for(lapped: bool) -> None
     torch.testing.assert_close(drawn, stilled(whole[:, :, :3], whole[:, :, 3:].sigmoid()))
 
 
+def test_of_clips_of_which_something_is_known_each_frame_is_drawn_by_itself() -> None:
+    x, times = clips()
+    made = dit.build(network().config.with_values(guides=("known",)))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    mask = torch.zeros(2, x.shape[1], 1, *x.shape[-2:])
+    mask[1, 0, :, :4] = 1
+    assert made.copies is not None
+    drawn: list[Tensor] = []
+    made.copies.register_forward_pre_hook(lambda _, given: drawn.append(given[0]))
+    tokens: list[Tensor] = []
+    made.head.register_forward_hook(lambda *given: tokens.append(given[2]))
+    made(x, level(0.5), times, beside=mask)
+    whole = from_patches(tokens[0], (2, 2, 2), (2, 4, 4), 4, lapped=True)
+    still = stilled(whole[:, :, :3], whole[:, :, 3:].sigmoid())
+    torch.testing.assert_close(drawn[0][0], still[0])
+    torch.testing.assert_close(drawn[0][1], whole[1, :, :3])
+    assert (still[1] - whole[1, :, :3]).abs().max() > 1e-2
+
+
 def test_without_stillness_each_frame_is_drawn_by_itself() -> None:
     x, times = clips()
     made = dit.build(network().config.with_values(still=False))

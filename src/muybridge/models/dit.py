@@ -40,7 +40,8 @@ class Config(Section):
     """Patches reach smoothly into their neighbours, which leaves far less of a grid."""
     still: bool = True
     """Draws what stands still once: how much of each pixel is its mean over all frames is drawn as
-    well, so that a background does not flicker."""
+    well, so that a background does not flicker. Not in clips of which something is known: that
+    shows what stands still."""
     recompute: bool = False
     """Keep only what goes in and out of layers for the backward pass, and compute the rest again: a
     third more work, far less memory (activation checkpointing; Chen et al. 2016)."""
@@ -211,21 +212,27 @@ class DiT(nn.Module):
         last = _of_each(self.final(condition), None if which is None else which[:, words:])
         shift, scale = last.chunk(2, -1)
         x = fused.modulate(x[:, words:].contiguous(), shift, scale)
-        made = self._drawn(self.head(x), grid)
+        mask = None
+        if beside is not None and self.copies is not None:
+            mask = self._of(beside, "known")
+        made = self._drawn(self.head(x), grid, mask)
         if beside is not None and self.strokes is not None:
             made = self.strokes(made, x, grid, self._of(beside, "sketch"))
         if beside is not None and self.filters is not None:
             made = self.filters(made, x, grid, self._of(beside, "video"))
-        if beside is not None and self.copies is not None:
-            made = self.copies(made, x, grid, clips, self._of(beside, "known"))
+        if mask is not None and self.copies is not None:
+            made = self.copies(made, x, grid, clips, mask)
         return made
 
-    def _drawn(self, tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    def _drawn(self, tokens: Tensor, grid: tuple[int, int, int], mask: Tensor | None) -> Tensor:
         patch, channels, lapped = self.config.patch, self.config.channels, self.config.lapped
         if not self.config.still:
             return from_patches(tokens, grid, patch, channels, lapped)
         made = from_patches(tokens, grid, patch, channels + 1, lapped).float()
-        return stilled(made[:, :, :-1], made[:, :, -1:].sigmoid())
+        share = made[:, :, -1:].sigmoid()
+        if mask is not None:
+            share = share * (1 - mask.amax((1, 2, 3, 4), keepdim=True))
+        return stilled(made[:, :, :-1], share)
 
     def _of(self, beside: Tensor, guide: str) -> Tensor:
         """The channels of one guide."""
