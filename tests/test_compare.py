@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import muybridge as mb
+from muybridge import compare as comparing
 from muybridge.compare import compare
 from muybridge.core import device
 from muybridge.core.errors import MuybridgeError
@@ -90,3 +91,41 @@ def test_what_cannot_be_compared_is_refused_before_any_is_trained(
         with pytest.raises(MuybridgeError, match=message):
             compare(dataset, names, 0.01, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_all_are_judged_by_as_many_clips_and_again_where_more_is_asked(
+    dataset: Path, tmp_path: Path
+) -> None:
+    one, two = Path(recipe(tmp_path, "one")), Path(recipe(tmp_path, "two"))
+    two.write_text(two.read_text().replace("samples: 4", "samples: 3"))
+    names, out = [str(one), str(two)], tmp_path / "out"
+    compare(dataset, names, 0.01, out)
+    for name in ("one", "two"):
+        assert mb.Run.open(out / name).recipe.evaluation.samples == 4
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/scores.json")}
+    compare(dataset, names, 0.01, out, ("evaluation.samples=5",))
+    after = {path: path.stat().st_mtime_ns for path in out.glob("*/scores.json")}
+    assert all(after[path] > then for path, then in before.items()) and len(after) == 2
+
+
+def test_what_fails_in_an_unforeseen_way_stops_no_other(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = comparing.evaluate
+
+    def failing(folder: Path, **more: object) -> dict[str, object]:
+        if folder.name == "first":
+            raise RuntimeError("out of something")
+        return judge(folder, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(comparing, "evaluate", failing)
+    names = [recipe(tmp_path, "first"), recipe(tmp_path, "second")]
+    found = compare(dataset, names, 0.01, tmp_path / "out")
+    assert found.failed == {"first": "RuntimeError: out of something"}
+    assert [run.name for run in found.runs] == ["second"]
+    assert "out of something" in (tmp_path / "out" / "first" / comparing.FAILED).read_text()
+
+
+def test_what_makes_no_clips_is_refused_before_it_is_trained(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(MuybridgeError, match="fsq: a tokenizer without a prior makes no clips"):
+        compare(dataset, ["fsq", recipe(tmp_path, "one")], 0.01, tmp_path / "out")

@@ -121,6 +121,46 @@ def test_a_network_an_objective_and_a_recipe_are_all_that_a_family_needs(
         run.generate(count=1, guidance=2.0)
 
 
+def test_a_run_keeps_the_files_it_was_made_with(dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "net.py").write_text(EXAMPLE.read_text())
+    (folder / "goal.py").write_text(OBJECTIVE)
+    (folder / "own.yaml").write_text(  # paths are taken from the recipe's folder
+        "data: {frames: 8, fps: 8, size: [32, 32]}\nmodel: {kind: ./net.py, size: nano}\n"
+        "objective: {kind: goal.py}\ntraining: {steps: 4, batch: 4}\n"
+    )
+    changes = tuple(c for c in SMALL if "sampling" not in c)
+    recipe = mb.Recipe.load(folder / "own.yaml", changes).with_(data=dataset)
+    first = recipe.train(tmp_path / "run").generate(count=1, seed=5)
+    assert "kind: own/net.py" in (tmp_path / "run" / "recipe.yaml").read_text()
+    # The same command goes on; with another file of that name it does not.
+    recipe.with_("training.steps=5").train(tmp_path / "run")
+    (folder / "net.py").write_text(EXAMPLE.read_text() + "\nOTHER = 1\n")
+    changed = mb.Recipe.load(folder / "own.yaml", changes).with_(data=dataset)
+    with pytest.raises(MuybridgeError, match="is not what the run began with"):
+        changed.train(tmp_path / "run")
+    # It is whole by itself, wherever it is moved to.
+    (folder / "net.py").unlink()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    again = mb.Run.open(tmp_path / "moved").generate(count=1, seed=5)
+    assert again.shape == first.shape
+
+
+def test_what_a_file_defines_is_the_same_wherever_it_is_asked_for(tmp_path: Path) -> None:
+    paths = [tmp_path / place / "net.py" for place in ("a", "b")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir()
+        path.write_text(EXAMPLE.read_text() + f"\nNUMBER = {number}\n")
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("model: {kind: a/net.py, size: nano}\ntraining: {steps: 4}\n")
+    changes = ((), (f"model.kind={paths[1]}",))
+    one, other = (mb.Recipe.load(recipe, given).model for given in changes)
+    assert isinstance(one.config, one.module.Config)
+    assert [part.module.NUMBER for part in (one, other)] == [0, 1]
+    assert sys.modules[one.module.__name__] is one.module
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("x = 1", "does not define Config and build"), (None, "is not a file")],

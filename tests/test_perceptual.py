@@ -73,6 +73,19 @@ def test_it_sees_blur_and_not_what_is_equal_and_its_gradient_leads_back(eye: mb.
     assert float(blurred.grad.abs().sum()) > 0
 
 
+def test_clips_of_any_length_are_compared_as_with_more_before_them(eye: mb.Run) -> None:
+    recipe = mb.Recipe.load("vae", (*SMALL, f"perceptual={json.dumps(str(eye.folder))}"))
+    assert recipe.perceptual is not None
+    folder = eye.folder.parent / "with"
+    shutil.copytree(eye.folder, folder / "perceptual", dirs_exist_ok=True)
+    distance = Distance(recipe.perceptual, folder)
+    made, real = (torch.rand(2, 8, 3, 32, 32) * 2 - 1 for _ in range(2))
+    for clips in (made, real):
+        clips[:, :4] = clips[:, 3:4]
+    assert distance(made[:, 3:], real[:, 3:]).shape == (2, 5)
+    torch.testing.assert_close(distance(made, real)[:, 3:], distance(made[:, 3:], real[:, 3:]))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

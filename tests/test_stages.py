@@ -92,7 +92,8 @@ def test_the_same_command_goes_on_and_trains_no_tokenizer_again(
     shutil.copytree(run.folder, copy)
     before = (copy / "tokenizer" / "log.jsonl").read_bytes()
     position = recipe(dataset, "training.steps=10").train(copy)
-    assert checkpoint.load(checkpoint.find(position.folder, "last"), ())[0].step == 6
+    # With the two of its tokenizer that makes ten, whatever the share was meant to be.
+    assert checkpoint.load(checkpoint.find(position.folder, "last"), ())[0].step == 8
     assert (copy / "tokenizer" / "log.jsonl").read_bytes() == before
 
 
@@ -201,3 +202,32 @@ def test_weights_for_other_latents_are_not_begun_from(
     made = assemble(given, tmp_path / "new", run.folder)
     assert made.recipe.tokenizer is not None
     assert made.recipe.tokenizer.run == str(run.folder / "tokenizer")
+
+
+def test_a_longer_budget_is_what_the_tokenizer_left_of_it(
+    run: mb.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else families with a tokenizer would have less time than others, where more is added."""
+    timed = mb.Run(run.folder, run.recipe.with_(minutes=30))
+    taken = checkpoint.Position(2, 240.0)
+    monkeypatch.setattr(stages.checkpoints, "load", lambda *_: (taken, {}))
+    assert stages.left(timed).minutes == pytest.approx(26)
+    assert stages.left(mb.Run(run.folder, run.recipe.with_(minutes=3))).minutes == 1e-3
+
+
+def test_a_tokenizer_is_given_no_tasks_and_leaves_threads_as_they_are(
+    run: mb.Run, dataset: Path
+) -> None:
+    given = recipe(dataset).with_("model.patch=[1,1,1]")
+    asked = mb.Recipe.load("gan-conditional", ("tokenizer.set=[]",)).with_(data=dataset)
+    assert asked.data.tasks.guides and not asked.first_stage().data.tasks.guides
+    assert given.first_stage().data.tasks.guides == ()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        run.objective()
+        assert torch.get_num_threads() == before + 1
+        run.trained()
+        assert torch.get_num_threads() == run.recipe.training.threads
+    finally:
+        torch.set_num_threads(before)

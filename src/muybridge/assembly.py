@@ -14,6 +14,7 @@ from .core.errors import RecipeError, RunError
 from .core.mirror import mirrored
 from .data import loader, splits
 from .data.store import Dataset
+from .kinds import OWN, kept, same
 from .models import text as text_module
 from .recipe import FORMAT, Recipe, with_model
 
@@ -55,6 +56,7 @@ def assemble(recipe: Recipe, out: Path, init: Path | None = None) -> Run:
         settled = settle(recipe, previous(out), init)  # errors come before anything is made
         with files.locked(out, "run"):
             old = previous(out)
+            settled = _own_files(settled, old) if old else settled
             if old is None:
                 if init is not None:
                     starting.copied(init, settled, out)
@@ -204,21 +206,32 @@ def write(recipe: Recipe, out: Path) -> None:
     """Writes `recipe.yaml`."""
     import yaml
 
-    text = yaml.safe_dump(recipe.tree(), sort_keys=False, default_flow_style=None)
+    tree = kept(recipe.tree(), out)
+    text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None)
     files.write_text(out / "recipe.yaml", text)
 
 
 def previous(out: Path) -> Recipe | None:
     """The recipe of the run in a folder, as it was settled; None where there is no run yet."""
     if (out / "recipe.yaml").is_file():
-        return Recipe.from_tree(config.read_yaml(out / "recipe.yaml", "recipe"))
+        return Recipe.stored(out)
     # Written before the recipe: all that a process killed in `write_new` can have left.
-    begun = {"conditions.json", "vocabulary.json", prefixes.FILE, starting.FILE}
+    begun = {"conditions.json", "vocabulary.json", OWN, prefixes.FILE, starting.FILE}
     if out.is_file():
         raise RunError(f"--out {out} is a file, not a run", "give a new folder")
     if out.exists() and any(p.name not in begun and p.name[0] != "." for p in out.iterdir()):
         raise RunError(f"--out {out} exists and is not a run", "give a new folder")
     return None
+
+
+def _own_files(recipe: Recipe, old: Recipe) -> Recipe:
+    """The recipe with the run's own copies of files, which must be the same."""
+    critic = recipe.critic
+    if critic is not None and old.critic is not None:
+        critic = same(critic, old.critic, "critic")
+    model = same(recipe.model, old.model, "model")
+    objective = same(recipe.objective, old.objective, "objective")
+    return replace(recipe, model=model, objective=objective, critic=critic)
 
 
 def _same_run(old: Recipe, new: Recipe, out: Path) -> None:

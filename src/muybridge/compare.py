@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from .judge import evaluate
 from .recipe import Recipe
 from .report import write_report
 from .run import Run
-from .training import checkpoint as checkpoints
+from .samples import asked_for
+
+FAILED = "failed.txt"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ def compare(
             "name each recipe once, as in --recipes flow-small,gan3d",
         )
     loaded = [Recipe.load(name, tuple(changes)) for _, name in wanted]
+    # Of more clips a distance is smaller: all are judged by as many.
+    most = max(recipe.evaluation.samples for recipe in loaded)
+    loaded = [recipe.with_(f"evaluation.samples={most}") for recipe in loaded]
+    for name, recipe in zip(names, loaded, strict=True):
+        if getattr(recipe.model.config, "prior", recipe) is None:
+            raise MuybridgeError(
+                f"{name}: a tokenizer without a prior makes no clips", "compare vae instead"
+            )
     given = [
         settle(recipe.with_(data=data, minutes=minutes), previous(out / name))
         for name, recipe in zip(names, loaded, strict=True)
@@ -80,18 +91,24 @@ def compare(
         except MuybridgeError as error:
             failed[name] = str(error)
             say(f"{name}: {error}")
+        except (
+            Exception
+        ) as error:  # one's own file, or memory: the others are compared all the same
+            failed[name] = f"{type(error).__name__}: {error}"
+            files.write_text(run.folder / FAILED, traceback.format_exc())
+            say(f"{name}: {failed[name]}; all of it in {run.folder / FAILED}")
     return Comparison(page, tuple(done), failed)
 
 
 def _trained_and_judged(name: str, run: Run, baselines: bool) -> None:
-    """Trains what is left of the budget, and judges where the last checkpoint was not; what costs
-    nothing is judged beside one run, being the same beside all."""
+    """Trains what is left of the budget, and judges where the last checkpoint was not judged so;
+    what costs nothing is judged beside one run, being the same beside all."""
     say(f"{name}: training")
     run.train()
-    last = checkpoints.find(run.folder, "last").name
-    scores = run.folder / "scores.json"
-    if scores.exists() and files.read_json(scores).get("checkpoint") == last:
+    scores, config = run.folder / "scores.json", run.recipe.evaluation
+    metrics = [one for one in config.metrics if baselines or one != "baselines"]
+    wanted = asked_for(run, config.with_values(metrics=tuple(metrics)))
+    if scores.exists() and files.read_json(scores).get("asked") == wanted:
         return
     say(f"{name}: judging")
-    wanted = run.recipe.evaluation.metrics
-    evaluate(run.folder, metrics=[one for one in wanted if baselines or one != "baselines"])
+    evaluate(run.folder, metrics=metrics)

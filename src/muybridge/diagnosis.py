@@ -223,15 +223,19 @@ def draw(run: Run, into: Path | None = None) -> Path:
             ("validation", "loss", "held out"),
             ("validation", "train_loss", "training clips"),
         ],
-        "gradient norm": [("train", "gradient_norm", "before it is scaled down")],
+        "gradient norm": [("train", "gradient_norms", "before it is scaled down")],
         "learning rate": [("train", "learning_rate", "")],
         "share of time waiting for clips": [("train", "data_wait", "")],
     }
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
         for kind, name, label in curves:
-            points = [(one["step"], one[name]) for one in lines
-                      if one.get("kind") == kind and name in one]  # fmt: skip
-            axes.plot(*zip(*points, strict=True) if points else ([], []), label=label)
+            found: dict[str, list[tuple[int, float]]] = {}
+            for one in (one for one in lines if one.get("kind") == kind and name in one):
+                of_phases = one[name] if isinstance(one[name], dict) else {"": one[name]}
+                for phase, value in of_phases.items():
+                    found.setdefault(phase, []).append((one["step"], value))
+            for phase, points in found.items():
+                axes.plot(*zip(*points, strict=True), label=f"{phase} {label}".strip())
         if title == "gradient norm":
             axes.axhline(run.recipe.training.clip, linestyle="--", color="grey", label="clip")
         axes.set_title(title)

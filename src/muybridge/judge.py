@@ -24,7 +24,7 @@ from .evaluation.manifest import Score
 from .evaluation.metrics import check_names
 from .evaluation.references import Missing
 from .run import Run, check_dataset
-from .samples import Entrant, forget_others, opened
+from .samples import Entrant, asked_for, forget_others, opened
 
 FORMAT = 2
 LEAST = 3  # frames, for a change of motion
@@ -125,6 +125,7 @@ def evaluate(
         "subject": made.name,
         "kind": "run" if entrant.run else "folder",
         "checkpoint": made.checkpoint,
+        "asked": asked_for(entrant.run, config, checkpoint, real, given) if entrant.run else "",
         "scores": [score.as_json() for score in scores],
         "missing": [dataclasses.asdict(one) for one in missing],
         "warnings": list(result.warnings),

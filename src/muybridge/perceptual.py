@@ -93,6 +93,10 @@ def _framewise(network: nn.Module, made: Tensor, real: Tensor) -> Tensor:
 def _own(network: nn.Module, made: Tensor, real: Tensor) -> Tensor:
     """As LPIPS without fitted weights (Zhang et al. 2018, equation 1): squared differences of
     features, each place's channels made one long; a place counts for each frame it is of."""
+    # Clips of any length: the encoder sees the past alone, so that more of the first frame before
+    # it changes nothing but where a place begins.
+    time, more = made.shape[1], -made.shape[1] % int(network.stride[0])  # type: ignore[index]
+    made, real = (torch.cat([x[:, :1].expand(-1, more, -1, -1, -1), x], 1) for x in (made, real))
     total = made.new_zeros(made.shape[:2])
     with torch.no_grad():
         there = network.features(real)  # type: ignore[operator]
@@ -101,4 +105,4 @@ def _own(network: nn.Module, made: Tensor, real: Tensor) -> Tensor:
         a, b = (x.float() / (x.float().norm(dim=2, keepdim=True) + 1e-6) for x in (one, other))
         each = (a - b).square().sum(2).mean((2, 3))
         total = total + each.repeat_interleave(made.shape[1] // each.shape[1], 1) / len(here)
-    return total
+    return total[:, -time:]

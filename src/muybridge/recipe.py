@@ -12,9 +12,9 @@ import pydantic
 
 from .core import config
 from .core.errors import RecipeError, nearest
-from .data import loader, prepare
+from .data import loader, prepare, tasks
 from .evaluation import metrics, suite
-from .kinds import Part, part_of
+from .kinds import Part, beside, part_of
 from .training.config import Config as Training
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Perceptual(config.Section):
     """Of the weights, settled from them: evaluation refuses to judge by what trained."""
 
 
+_FLOWS = 16
+"""Rows and columns of pixels that optical flow takes, at least."""
 _OPTIONAL = ("tokenizer", "perceptual", "critic")
 BUDGETS = ("steps", "minutes", "epochs")
 
@@ -97,8 +99,13 @@ class Recipe:
                 f"recipe {str(name)!r} is neither a file nor one that ships",
                 f"did you mean {close}?" if close else f"these ship: {', '.join(known)}",
             )
-        tree = config.read_yaml(path, "recipe")
+        tree = beside(config.read_yaml(path, "recipe"), path.parent)
         return cls.from_tree({"name": path.stem, **tree}, changes)
+
+    @classmethod
+    def stored(cls, run: Path) -> Recipe:
+        """The recipe in a run's folder, as it was settled."""
+        return cls.from_tree(beside(config.read_yaml(run / "recipe.yaml", "recipe"), run))
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any], changes: tuple[str, ...] = ()) -> Recipe:
@@ -212,13 +219,7 @@ class Recipe:
                 "set objective.pixels.adversarial=0.1 where there is such a setting, or leave "
                 "critic out",
             )
-        flow = self.objective.kind in ("flow_matching", "shortcut")
-        if flow and self.tokenizer is not None and self.data.tasks.guides:
-            raise RecipeError(
-                f"data.tasks asks to look at {', '.join(self.data.tasks.guides)}: these are "
-                "pixels, and the model is over a tokenizer's latents",
-                "leave out either the tasks or the tokenizer",
-            )
+        self._check_tasks()
         metrics.check_names(self.evaluation.metrics, "evaluation.metrics")
         metrics.check_names(self.evaluation.during, "evaluation.during")
         for name in self.evaluation.during:
@@ -234,13 +235,45 @@ class Recipe:
             "height of data.size": self.data.size[0],
             "width of data.size": self.data.size[1],
         }
-        for (name, side), step in zip(sides.items(), self.multiple, strict=True):
-            if side < step or side % step:
-                whose = "model.patch's" if self.tokenizer is None else "the tokenizer's"
-                raise RecipeError(
-                    f"{name} = {side} is not a multiple of {whose} {step}",
-                    "change one of the two",
-                )
+        whose = "model.patch's" if self.tokenizer is None else "the tokenizer's"
+        patches = {whose: self.multiple}
+        if self.critic is not None:
+            patches["the critic's"] = getattr(self.critic.config, "patch", (1, 1, 1))
+        for whose, patch in patches.items():
+            for (name, side), step in zip(sides.items(), patch, strict=True):
+                if side < step or side % step:
+                    raise RecipeError(
+                        f"{name} = {side} is not a multiple of {whose} {step}",
+                        "change one of the two",
+                    )
+        pixels = getattr(self.objective.config, "pixels", None)
+        if getattr(pixels, "motion", 0) and min(self.data.size) < _FLOWS:
+            raise RecipeError(
+                f"objective.pixels.motion: {min(self.data.size)} pixels are too few for optical "
+                "flow",
+                f"it takes {_FLOWS} or more on each side; set it to 0",
+            )
+
+    def _check_tasks(self) -> None:
+        guides, kind = self.data.tasks.guides, self.objective.kind
+        if not guides:
+            return
+        if kind in ("flow_matching", "shortcut") and self.tokenizer is not None:
+            raise RecipeError(
+                f"data.tasks asks to look at {', '.join(guides)}: these are "
+                "pixels, and the model is over a tokenizer's latents",
+                "leave out either the tasks or the tokenizer",
+            )
+        if kind == "autoencoder":
+            raise RecipeError(
+                "data.tasks: an autoencoder takes clips whole, and goes on from nothing",
+                "leave the tasks out, or take flow-any",
+            )
+        if kind == "adversarial" and not getattr(self.model.config, "picture", True):
+            raise RecipeError(
+                "data.tasks: a GAN goes on from a first frame where it is made to",
+                "set model.picture=true, or leave the tasks out",
+            )
 
     @property
     def multiple(self) -> tuple[int, int, int]:
@@ -258,7 +291,8 @@ class Recipe:
             precision=self.training.precision, threads=self.training.threads,
             micro_batch=self.training.micro_batch,
         )  # fmt: skip
-        return replace(inner, seed=self.seed, data=self.data, training=training)
+        data = self.data.with_values(tasks=tasks.Config())  # a tokenizer takes clips whole
+        return replace(inner, seed=self.seed, data=data, training=training)
 
     def second_stage(self) -> Training:
         """How the model itself is trained: with what the tokenizer leaves of the budget."""
@@ -312,7 +346,10 @@ def _critic(given: Any) -> Part | None:
             f"critic = {given!r}: a section of settings", "as in critic: {kind: gan3d, size: nano}"
         )
     made = part_of("models", "gan3d", given, "critic")
-    return replace(made, config=made.config.with_values(labels=0, text=None, picture=False))
+    untold = {"labels": 0, "text": None, "picture": False}
+    fields_of = type(made.config).model_fields
+    known = {name: value for name, value in untold.items() if name in fields_of}
+    return replace(made, config=made.config.with_values(**known))
 
 
 def _sampling_of(objective: Part) -> type[config.Section]:

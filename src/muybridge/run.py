@@ -54,7 +54,7 @@ class Run:
                 f"{folder} is not a run: it has no recipe.yaml",
                 f"make one with: muybridge train flow-small --data DATASET --out {folder}",
             )
-        return cls(folder, Recipe.from_tree(config.read_yaml(folder / "recipe.yaml", "recipe")))
+        return cls(folder, Recipe.stored(folder))
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Run:
         check_dataset(dataset, self.recipe)
         from . import starting
         from .perceptual import copied
-        from .stages import first
+        from .stages import first, left
 
         with self._lock():
             first(self, dataset)
@@ -117,7 +117,7 @@ class Run:
                 self._write_environment(dataset, objective)
             return loop.train(
                 objective,
-                self.recipe.second_stage(),
+                left(self),
                 self.folder,
                 device.pick(),
                 self._hooks(objective, dataset, judged),
@@ -221,7 +221,12 @@ class Run:
 
     def trained(self, name: str = "last") -> tuple[Objective, checkpoints.Position]:
         """The objective with the averaged weights of a checkpoint: "last", "best", or a step."""
+        found = self.restored(name)
         torch.set_num_threads(min(self.recipe.training.threads, device.cores()))
+        return found
+
+    def restored(self, name: str = "last") -> tuple[Objective, checkpoints.Position]:
+        """The same, and threads stay as they are."""
         path = checkpoints.find(self.folder, name)
         position, parts = checkpoints.load(path, ("average",))
         objective = self.objective().to(device.pick()).eval()

@@ -214,3 +214,18 @@ def of_model(real: ClipSet, read: Callable[[int, int], Tensor]) -> ClipSet:
         real, name="generated", names=names, owners=names, read=read, warnings=(),
         facts=dict(clip_sets.WHOLE),
     )  # fmt: skip
+
+
+def asked_for(
+    run: Run,
+    config: suite.Config,
+    checkpoint: str = "last",
+    real: str | Path | None = None,
+    given: int = 0,
+) -> str:
+    """What a run's scores follow from: its weights, how clips are made, what is measured, and the
+    real clips."""
+    state = files.read_json(checkpoints.find(run.folder, checkpoint) / "state.json", "checkpoint")
+    settings = [one.model_dump(mode="json") for one in (config, run.recipe.sampling)]
+    beside = run.recipe.data.digest if real is None else str(Path(real).resolve())
+    return files.digest_of(state["sha256"], settings, beside, given)

@@ -21,14 +21,18 @@ from .core.progress import say, track
 from .data.augment import Config as Augment
 from .data.loader import Loader
 from .data.store import Dataset
+from .kinds import OWN
 from .latent_cache import LatentCache
 from .objectives.base import Objective
 from .objectives.latents import Latents
 from .recipe import BUDGETS
 from .run import Run
 from .training import checkpoint as checkpoints
+from .training.config import Config as Training
 
 _CLIPS, _CHUNK = 256, 16
+_LEAST = 1e-3
+"""Minutes that a model is trained for where its tokenizer took them all."""
 
 
 def first(run: Run, dataset: Dataset) -> None:
@@ -49,6 +53,21 @@ def first(run: Run, dataset: Dataset) -> None:
     if distributed.rank() == 0:
         _measure(run, Run.open(place), dataset)
     mirrored(place)
+
+
+def left(run: Run) -> Training:
+    """How the model itself is trained: with what its tokenizer left of the budget."""
+    source, training = run.recipe.tokenizer, run.recipe.second_stage()
+    if source is None or not source.recipe or training.epochs is not None:
+        return training
+    ahead, whole = (
+        checkpoints.load(checkpoints.find(run.folder / "tokenizer", "last"), ())[0],
+        run.recipe.training,
+    )
+    if whole.minutes is not None:
+        return training.with_values(minutes=max(whole.minutes - ahead.seconds / 60, _LEAST))
+    assert whole.steps is not None
+    return training.with_values(steps=max(whole.steps - ahead.step, 1))
 
 
 def loaded(run: Run) -> tuple[nn.Module, list[float], list[float]]:
@@ -90,7 +109,7 @@ def key_of(tokenizer: Run) -> str:
 
 def network_of(run: Run) -> nn.Module:
     """The averaged network of a run, which is not to be trained."""
-    network = run.trained()[0].generator.get_submodule("network")
+    network = run.restored()[0].generator.get_submodule("network")
     return network.eval().requires_grad_(False)
 
 
@@ -102,6 +121,8 @@ def copy_of(source: Path, place: Path) -> None:
         for name in ("recipe.yaml", "conditions.json", "vocabulary.json"):
             if (source / name).exists():
                 shutil.copyfile(source / name, folder / name)
+        if (source / OWN).is_dir():
+            shutil.copytree(source / OWN, folder / OWN)
         shutil.copytree(last, folder / "checkpoints" / last.name)
 
 

@@ -195,13 +195,13 @@ def test_invented_frames_teach_nothing(phase: str) -> None:
 
 def test_levels_share_what_they_grow_in() -> None:
     objective = full(grow=0.6)
-    expected = {0: 0, 0.29: 0, 0.3: 0, 0.375: 0.5, 0.45: 1, 0.59: 1, 0.675: 1.5, 0.75: 2, 1: 2}
+    expected = {0: 0, 0.23: 0, 0.24: 0, 0.3: 0.5, 0.36: 1, 0.47: 1, 0.54: 1.5, 0.6: 2, 1: 2}
     for progress, level in expected.items():
         assert objective.level(progress) == pytest.approx(level, abs=1e-6)
     assert full().level(0) == 2
 
 
-@pytest.mark.parametrize("boundary", [0.3, 0.6, 0.45, 0.75])
+@pytest.mark.parametrize("boundary", [0.24, 0.36, 0.48, 0.6])
 def test_samples_are_continuous_where_a_stage_begins_or_a_fade_ends(boundary: float) -> None:
     objective = full(grow=0.6)
     made = []

@@ -264,6 +264,22 @@ def test_the_best_of_a_comparable_column_is_bold(
     assert "it may be chance" in page.words  # the intervals are the same
 
 
+def test_those_that_were_made_alike_are_compared_beside_one_that_was_not(tmp_path: Path) -> None:
+    """A predictor goes on from given frames: its numbers are no generator's."""
+    given = {**MANIFEST, "given_frames": 4}
+    runs = [
+        make_run(tmp_path / name, value=value, manifest={**manifest, "run": name})
+        for name, value, manifest in (
+            ("predictor", 0.1, given), ("far", 3, MANIFEST), ("near", 2, MANIFEST)
+        )
+    ]  # fmt: skip
+    page = Page(write_report(runs, tmp_path / "page.html"))
+    assert page.strong.split() == ["2"]
+    assert "not compared: given_frames" in page.words
+    rows = re.findall(r'<th scope="row"><a href="#run-(\d)"', page.source)
+    assert rows == ["3", "2", "1"]
+
+
 def test_scores_without_a_manifest_are_not_compared(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / name, manifest={}) for name in "ab"]
     page = Page(write_report(runs, tmp_path / "page.html"))

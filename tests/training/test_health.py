@@ -178,7 +178,7 @@ def log_of(
                 "kind": "train",
                 "step": step + n,
                 "loss": own,
-                "gradient_norm": norm,
+                "gradient_norms": {"generator": norm},
                 "data_wait": wait,
             }
             for n in range(10, 100, 10)
@@ -191,15 +191,46 @@ def test_vitals_are_what_their_names_say() -> None:
     assert told["gap"] == pytest.approx(2) and told["risen"] == pytest.approx(0.5)
     assert told["fallen"] == pytest.approx(3.5 / 4) and told["steady"] == 1
     assert told["late"] == pytest.approx(0.5 / 3.5)
-    assert told["worse"] == 0 and told["lately"] == pytest.approx(0.5)
+    assert told["worse"] == 0 and told["lately"] == pytest.approx(0.5 / 4)
     spoiled = vitals.vitals(log_of([4, 1, 3, 1.5, 2, 1.9, 3], [4] * 7, 1, 0), clip=1)
     assert spoiled["risen"] == pytest.approx(2) and spoiled["worse"] == pytest.approx(3 / 2 - 1)
-    assert spoiled["lately"] == pytest.approx(3 / 2 - 1)
+    assert spoiled["lately"] == pytest.approx(1 / 4)
     assert told["clipped"] == 1 and told["over"] == pytest.approx(15)
     assert told["waiting"] == pytest.approx(0.4) and told["gradient_growth"] == 1
     assert vitals.vitals(log_of([4, 2], [4, 2], 1, 0), 1.0).keys() & {"gap", "fallen"} == set()
     assert vitals.vitals([], 1.0) == {}
     assert health.SIGNS[-2].name == "starving" and health.SIGNS[-2].shows(told)
+
+
+def test_a_distance_may_be_below_nothing_by_chance_and_is_measured_by_what_it_was() -> None:
+    """The energy distance of a GAN: near 0 its ratios mean nothing."""
+    lines = log_of([0.4, 0.1, -0.001, 0.05, 0.3], [0.4, 0.1, 0.01, 0.05, 0.1], 1, 0)
+    assert "gap" not in vitals.vitals(lines, 1.0)
+    for line in lines:
+        if line["kind"] == "validation":
+            line["energy"] = {"pictures": line["loss"]}
+    told = vitals.vitals(lines, 1.0)
+    assert told["gap"] == pytest.approx(0.2 / 0.4)
+    assert told["risen"] == pytest.approx(0.301 / 0.4)
+    assert told["lately"] == pytest.approx(0.25 / 0.4)
+    near = log_of([0.4, 0.02, 0.0102, 0.0112], [0.4, 0.02, 0.01, 0.0083], 1, 0)
+    for line in near:
+        if line["kind"] == "validation":
+            line["energy"] = {"pictures": line["loss"]}
+    calm = vitals.vitals(near, 1.0)
+    assert calm["gap"] < 0.01 and calm["risen"] < 0.01
+
+
+def test_of_several_phases_the_worst_gradients_count() -> None:
+    lines = log_of([4, 2, 1], [4, 2, 1], 0.5, 0)
+    for line in lines:
+        if line["kind"] == "train":
+            line["gradient_norms"] |= {"codec": 0.001 * line["step"] ** 2}
+            if line["step"] % 20:  # is not updated each time
+                del line["gradient_norms"]["codec"]
+    told = vitals.vitals(lines, clip=1.0)
+    assert told["clipped"] == 1 and told["over"] > 30
+    assert told["gradient_growth"] > 5
 
 
 def test_what_was_said_is_not_said_again_by_a_run_that_goes_on(tmp_path: Path) -> None:
@@ -258,7 +289,7 @@ def test_weights_that_only_decay_have_not_moved() -> None:
 
 def test_of_signs_of_one_name_the_one_that_was_seen_is_repeated() -> None:
     both = [sign for sign in health.SIGNS if sign.name == "posterior collapse"]
-    assert len(both) == 2
+    assert len(both) == 3
     for sign in both:
         figures = dict.fromkeys(sign.when, 0.0)
         line = {"kind": "health", "step": 60, "name": sign.name, "hint": "", "figures": figures}

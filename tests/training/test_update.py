@@ -116,8 +116,9 @@ def test_ranks_agree_on_what_is_summed(monkeypatch: pytest.MonkeyPatch) -> None:
         summed.append([])
         update(Forked(), batch(*values))
     assert summed[0] == summed[1] == summed[2]
-    # The weights of the terms, the terms, and two parameters of each of three parts.
-    assert len(summed[0]) == 1 + 1 + 6
+    # The weights of the terms, the terms, two parameters of each of three parts, and which of
+    # these have a gradient.
+    assert len(summed[0]) == 1 + 1 + 6 + 1
 
 
 def test_ranks_whose_clips_part_sum_to_the_gradient_of_one(
@@ -255,3 +256,37 @@ def test_what_was_settled_after_out_of_memory_is_kept_in_the_checkpoint() -> Non
 def test_other_errors_are_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         update(Large(1, RuntimeError("shapes do not fit")), batch(BRIGHT, DARK))
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw", "sgd", "rmsprop"])
+def test_what_no_clip_went_through_is_left_as_it_is_and_then_begins_anew(kind: str) -> None:
+    """A level of a network that grows: Adam's counts would make its first updates ten times as
+    large."""
+    torch.manual_seed(0)
+    config = optimizers.Config(kind=kind, betas=(0.0, 0.99), weight_decay=0.1, warmup=0, decay=0)
+    late, fresh = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    early = torch.nn.Parameter(torch.ones(3))
+    begun = optimizers.Optimizer({"blocks.early": early, "late": late}, config)
+    for _ in range(200):
+        early.grad, late.grad = torch.randn(3), None
+        begun.gradients()
+        begun.step(1.0)
+    assert torch.equal(late, torch.ones(3)) and not torch.equal(early, torch.ones(3))
+    other = optimizers.Optimizer({"late": fresh}, config)
+    for _ in range(3):
+        late.grad, early.grad, fresh.grad = torch.full((3,), 0.5), None, torch.full((3,), 0.5)
+        for optimizer in (begun, other):
+            optimizer.gradients()
+            optimizer.step(1.0)
+    torch.testing.assert_close(late, fresh)
+
+
+def test_what_a_clip_of_another_process_went_through_is_updated() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = optimizers.Optimizer({"w": parameter}, optimizers.Config(kind="sgd", momentum=0))
+    gradient, reached = optimizer.gradients()
+    assert reached.tolist() == [0]
+    gradient += 1.0  # as the sum over processes does
+    reached += 1.0
+    optimizer.step(1.0)
+    assert float(parameter[0]) < 1

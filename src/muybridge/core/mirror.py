@@ -18,8 +18,8 @@ from . import distributed, files
 from .errors import MuybridgeError
 
 MARK = ".seen"
-_FOLDERS = ("checkpoints", "tokenizer", "perceptual")
-_ENDINGS = (".yaml", ".json", ".safetensors")
+_FOLDERS = ("checkpoints", "tokenizer", "perceptual", "own")
+_ENDINGS = (".yaml", ".json", ".safetensors", ".py")
 _CHUNK = 2**26
 
 

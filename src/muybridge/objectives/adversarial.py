@@ -53,8 +53,9 @@ class Config(Section):
     drop_one: float = 0.1
     """Where clips have both text and label: share that loses one of them, and as many the other."""
     grow: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
-    """Share of the budget in which clips grow to their full extent: levels below the finest share
-    it evenly, and each but the first is faded in over half a share. 0: full from the start."""
+    """Share of the budget at whose end clips have their full extent: levels have an equal part of
+    it, in the first half of which they are faded in, the finest that half alone. 0: full from the
+    start."""
     augment: Augment = Augment()
     """How clips are changed before the discriminator sees them, real and made alike."""
 
@@ -118,7 +119,8 @@ class Adversarial(Objective):
         last = self.levels - 1
         if not self.config.grow or not last:
             return float(last)
-        stages = progress / self.config.grow * last
+        # Half a stage for the last fade: at `grow` all levels are there in full.
+        stages = progress / self.config.grow * (last + 0.5)
         stage = min(math.floor(stages), last)
         return min(max(0.0, stage - 1 + 2 * (stages - stage)), float(stage))
 

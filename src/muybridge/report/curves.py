@@ -68,7 +68,7 @@ def draw_curves(log: Mapping[str, Sequence[Record]]) -> list[Curve]:
         ("Held-out loss by share of noise", _family(validation, "by_time", RAMP), ""),
         ("Training clips' loss by share of noise", _family(validation, "train_by_time", RAMP), ""),
         ("Learning rate", _one(train, "learning_rate"), ""),
-        ("Gradient norm", _one(train, "gradient_norm", calm=True), ""),
+        ("Gradient norm", _family(train, "gradient_norms", SERIES, calm=True), ""),
         ("Speed, clips per second", _one(train, "clips_per_second", calm=True), ""),
         *_scores(log.get("scores", ())),
     ]
@@ -108,8 +108,10 @@ def _one(records: Sequence[Record], key: str, calm: bool = False) -> list[Line]:
     return [Line("", _points(records, key), SERIES[0], calm)]
 
 
-def _family(records: Sequence[Record], key: str, colours: Sequence[str]) -> list[Line]:
-    """A line for each name under `key`."""
+def _family(
+    records: Sequence[Record], key: str, colours: Sequence[str], calm: bool = False
+) -> list[Line]:
+    """A line for each name under `key`; one alone needs none."""
     names = dict.fromkeys(str(name) for record in records for name in mapping(record.get(key)))
     chosen = sorted(names)[: len(colours)]
     # A ramp is spread over its whole length, so that few lines are still told apart.
@@ -117,7 +119,7 @@ def _family(records: Sequence[Record], key: str, colours: Sequence[str]) -> list
     spread = [round(i * (len(colours) - 1) / last) for i in range(len(chosen))]
     places = spread if colours is RAMP else range(len(chosen))
     return [
-        Line(name, _points(records, key, name), colours[place])
+        Line(name if len(chosen) > 1 else "", _points(records, key, name), colours[place], calm)
         for name, place in zip(chosen, places, strict=True)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,9 +43,10 @@ class Column:
     """A score in all entries (None where one lacks it), and what may be said of them.
 
     Attributes:
-        best: the best entries among runs and folders.
+        best: the best entries among runs and folders whose numbers were made alike: of those that
+            are most.
         beaten: baselines that are better than the best.
-        apart: baselines whose numbers were made in another way, with the first field that differs.
+        apart: entries whose numbers were made in another way, with the first field that differs.
     """
 
     name: str
@@ -168,17 +169,21 @@ def _same(first: Baseline, second: Baseline) -> bool:
 
 
 def _column(title: str, scores: tuple[Score | None, ...], rows: Sequence[Entry]) -> Column:
-    own = {i for i, row in enumerate(rows) if row.subject is not None}
-    present = [(rows[i].name, s) for i, s in enumerate(scores) if s and i in own]
-    differences = _differences(present) if len(present) > 1 else ()
+    own = [i for i, row in enumerate(rows) if row.subject is not None and scores[i]]
+    alike = _alike({i: score for i in own if (score := scores[i])})
+    present = [(rows[i].name, score) for i in own if (score := scores[i])]
+    # Where no two were made alike, nothing is compared; else those that were, beside the others.
+    differences = _differences(present) if len(alike) < min(2, len(own)) else ()
     ranks = {i: place for i, s in enumerate(scores) if s and (place := rank(s)) is not None}
     bare = any(not score.manifest for _, score in present)
-    column = _beside(Column(title, scores, differences=differences), present[0][1], rows)
+    first = scores[alike[0]]
+    assert first is not None
+    column = _beside(Column(title, scores, differences=differences), first, rows, alike)
     if differences or bare:
         remark = "not compared: a score has no manifest" if bare and len(present) > 1 else ""
         return replace(column, remark=remark)
     apart = dict(column.apart)
-    mine = {i: place for i, place in ranks.items() if i in own}
+    mine = {i: place for i, place in ranks.items() if i in alike}
     if not mine:
         return column
     least = min(mine.values())
@@ -191,14 +196,23 @@ def _column(title: str, scores: tuple[Score | None, ...], rows: Sequence[Entry])
         return column
     if len(best) == len(mine):
         return replace(column, remark="all runs are equal")
-    return replace(column, best=best, remark=_chance(scores, best, rows))
+    return replace(column, best=best, remark=_chance(scores, best, rows, alike))
 
 
-def _beside(column: Column, first: Score, rows: Sequence[Entry]) -> Column:
-    """The column with the baselines that were not judged as the subjects were."""
+def _alike(scores: Mapping[int, Score]) -> list[int]:
+    """The entries whose numbers were made alike; of several such groups the largest."""
+    groups: dict[str, list[int]] = {}
+    for number, score in scores.items():
+        groups.setdefault(json.dumps(comparable(score), default=str), []).append(number)
+    return max(groups.values(), key=len)
+
+
+def _beside(column: Column, first: Score, rows: Sequence[Entry], alike: Sequence[int]) -> Column:
+    """The column with those that were not judged as most of the subjects were."""
     apart = []
     for number, (row, score) in enumerate(zip(rows, column.scores, strict=True)):
-        if score and row.subject is None and (found := differing(first, score)):
+        other = row.subject is None or (not column.differences and number not in alike)
+        if score and other and (found := differing(first, score)):
             apart.append((number, found[0]))
     return replace(column, apart=tuple(apart))
 
@@ -219,7 +233,12 @@ def comparable(score: Score) -> dict[str, Any]:
     return manifests.judged(score.manifest) | own
 
 
-def _chance(scores: Sequence[Score | None], best: frozenset[int], rows: Sequence[Entry]) -> str:
+def _chance(
+    scores: Sequence[Score | None],
+    best: frozenset[int],
+    rows: Sequence[Entry],
+    alike: Sequence[int],
+) -> str:
     """Says where the best is not clearly the best: its interval meets another's."""
     top = scores[min(best)]
     if top is None or top.interval is None:
@@ -227,7 +246,7 @@ def _chance(scores: Sequence[Score | None], best: frozenset[int], rows: Sequence
     near = [
         rows[i].name
         for i, score in enumerate(scores)
-        if i not in best and score and rows[i].subject is not None and meet(top, score)
+        if i in alike and i not in best and score and meet(top, score)
     ]
     if not near:
         return ""

@@ -106,6 +106,12 @@ SIGNS = (
         "lower objective.kl, or raise objective.kl_warmup and objective.free",
     ),
     Sign(
+        "posterior collapse",
+        {"kl_later": (-INFINITE, 0.05)},
+        "the latents say nothing of later frames: one future is drawn, and no other",
+        "lower objective.kl, or raise objective.kl_warmup and objective.free",
+    ),
+    Sign(
         "dead codes",
         {"tokens_used": (-INFINITE, 0.03)},
         "hardly any of the tokens occur",
@@ -116,7 +122,8 @@ SIGNS = (
         {"gap": (0.3, INFINITE), "risen": (0.05, INFINITE)},
         "training clips are done ever better, and held-out ones worse than before",
         "take --checkpoint best; train on more clips, set training.patience=2, raise "
-        "model.dropout or training.optimizer.weight_decay, or take a smaller model.size",
+        "training.optimizer.weight_decay or a transformer's model.dropout, or take a smaller "
+        "model.size",
     ),
     Sign(
         "past its best",

@@ -66,6 +66,8 @@ def train(
         sharding.compile_layers(objective)
     sharding.shard(objective, config.shard)
     phases = objective.phases()
+    names = [phase.name for phase in phases]
+    main = "generator" if "generator" in names else names[0]
     parts = TrainingParts(
         objective,
         Average(objective.generator, config.average),
@@ -113,14 +115,16 @@ def train(
             began = time.perf_counter()
             batch = next(batches).to(device)
             waited = time.perf_counter() - began
-            facts: dict[str, Any] = {}
+            facts: dict[str, Any] = {"losses": {}, "gradient_norms": {}}
             for phase in (one for one in phases if step % one.every == 0):
-                losses = facts.get("losses", {})
-                facts |= _update(parts, phase.name, batch, spent, config, hooks)
-                facts["losses"] = losses | facts["losses"]
-                if parts.scale.too_high(facts):
+                own = _update(parts, phase.name, batch, spent, config, hooks)
+                facts["losses"] |= own["losses"]
+                facts["gradient_norms"][phase.name] = own["gradient_norm"]
+                if phase.name == main or "loss" not in facts:
+                    facts["loss"] = own["loss"]
+                if parts.scale.too_high(own):
                     continue
-                health.check_finite(facts, step + 1, batch, run)
+                health.check_finite(own, step + 1, batch, run)
                 rates = optimizers.schedule(spent, config.optimizer)
                 parts.optimizers[phase.name].step(rates)
             step += 1

@@ -68,6 +68,7 @@ class Optimizer:
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: Config) -> None:
         self.config, self.parameters = config, dict(parameters)
+        self._reached = torch.ones(len(self.parameters))
         hidden = [n for n, p in self.parameters.items() if config.kind == "muon" and _hidden(n, p)]
         rest = [n for n in self.parameters if n not in set(hidden)]
         groups: list[dict[str, Any]] = []
@@ -92,14 +93,22 @@ class Optimizer:
 
     def gradients(self) -> list[Tensor]:
         """Those whose sum over processes is not made yet; zeros where no clip of this process went
-        through a part, since one of another process may have."""
+        through a part, since one of another process may have. The last says which parts have any.
+        """
+        there = [p.grad is not None for p in self.parameters.values()]
+        self._reached = torch.tensor(there, dtype=torch.float32)
         for parameter in self.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        return sharding.own(p.grad for p in self.parameters.values() if p.grad is not None)
+        whole = sharding.own(p.grad for p in self.parameters.values() if p.grad is not None)
+        return [*whole, self._reached]
 
     def step(self, factor: float) -> None:
-        """Updates with the gradients there are, the rates multiplied by `factor`."""
+        """Updates with the gradients there are, the rates multiplied by `factor`. What no clip of
+        any process went through stays as it is, and its moments are not counted on."""
+        for parameter, reached in zip(self.parameters.values(), self._reached, strict=True):
+            if not reached:
+                parameter.grad = None
         for optimizer, _, rate in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
