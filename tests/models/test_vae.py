@@ -59,6 +59,41 @@ def test_pieces_of_a_clip_give_what_the_whole_gives(frames: int) -> None:
         torch.testing.assert_close(back, made.decode(latents))
 
 
+@pytest.mark.parametrize("levels", [(), (4, 3)])
+def test_a_trained_network_takes_long_clips_in_pieces_and_large_ones_in_tiles(
+    levels: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, clip = network(levels=levels, depth=(1, 1)), clips(24, 64)
+    seen: list[tuple[int, ...]] = []
+    take = made.moments
+
+    def watched(x: torch.Tensor, past: vae.Memory | None) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(tuple(x.shape[1:]))
+        return take(x, past)
+
+    monkeypatch.setattr(made, "moments", watched)
+    with torch.no_grad():
+        whole, back = made.encode(clip), made.decode(made.encode(clip))
+        monkeypatch.setattr(vae, "_PIECE", 2)
+        torch.testing.assert_close(made.encode(clip), whole)
+        torch.testing.assert_close(made.decode(whole), back)
+        made.config = made.config.with_values(tile=32)
+        seen.clear()
+        cut = made.encode(clip)
+        assert set(seen) == {(8, 3, 32, 32)} and len(seen) == 3 * 9
+        assert cut.shape == whole.shape
+        assert made.decode(whole).shape == back.shape
+        if not levels:  # borders of tiles see less, the middle of a frame's corner as much
+            torch.testing.assert_close(cut[..., :1, :1], whole[..., :1, :1])
+        made.train()
+        torch.testing.assert_close(made.encode(clip), whole)
+
+
+def test_tiles_are_of_whole_patches() -> None:
+    with pytest.raises(ValueError, match="multiple of 4 square patches"):
+        vae.Config(tile=40)
+
+
 def test_what_stands_still_is_kept_as_much_as_is_drawn() -> None:
     made = network()
     latents = made.encode(clips())

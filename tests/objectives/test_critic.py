@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,6 +191,39 @@ def test_a_critic_and_the_part_that_asks_it_need_each_other(
         mb.Recipe.load("simvp", changes)
     with pytest.raises(RecipeError, match="does not ask it"):
         mb.Recipe.load("flow-small", ("critic={kind: gan3d, size: nano}",))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "message"),
+    [
+        (
+            "simvp",
+            ("data.frames=18", "model.frames=14", "critic={kind: gan3d, size: nano}",
+             "objective.pixels.adversarial=0.1"),
+            "data.frames = 18 is not a multiple of the critic's 4",
+        ),
+        ("vae", ("data.tasks.prefix=0.5",), "an autoencoder takes clips whole"),
+        ("gan3d", ("data.tasks.prefix=0.5", "data.tasks.given=1"), "set model.picture=true"),
+        ("vae", ("data.size=[8,8]", "objective.pixels.motion=1"), "too few for optical flow"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_at_the_first_step_is_told_before(
+    recipe: str, changes: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        mb.Recipe.load(recipe, changes)
+    assert message in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_critic_of_ones_own_need_not_know_what_it_is_never_told(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text(
+        "from muybridge.core.config import Section\n\n\nclass Config(Section):\n"
+        '    """Nothing but a width."""\n\n    width: int = 4\n    """Channels."""\n\n\n'
+        "def build(config):\n    raise NotImplementedError\n"
+    )
+    given = (f"critic={{kind: {tmp_path / 'judge.py'}}}", "objective.pixels.adversarial=0.1")
+    made = mb.Recipe.load("vae", given)
+    assert made.critic is not None and made.critic.config.model_dump() == {"width": 4}
 
 
 def test_a_recipe_keeps_its_critic() -> None:

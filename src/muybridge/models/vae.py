@@ -3,14 +3,13 @@
 Causal in time (Yu et al. 2024, "Language Model Beats Diffusion"): a latent depends on the frames of
 its own and of earlier places alone, so that a clip can be encoded and decoded piece by piece, of
 any length, in bounded memory. The latents are Gaussian (Kingma and Welling 2014) or, with `levels`,
-tokens (Mentzer et al. 2024, "Finite Scalar Quantization"). Kernels are 3 x 3 in space, then 3 in
-time (Tran et al. 2018, "R(2+1)D"): half the work of 3 x 3 x 3 on a CPU.
+tokens (Mentzer et al. 2024, "Finite Scalar Quantization").
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -22,8 +21,10 @@ from torch import Tensor, nn
 from ..core.config import Count, Section
 from . import dit, fsq
 from . import text as text_module
+from .causal import Block, Ends, Fold, Layers, Memory, Unfold, blocks
 from .filters import held
 from .patches import from_patches, to_patches, waves
+from .tiles import tiled
 
 
 class Prior(Section):
@@ -56,6 +57,9 @@ class Config(Section):
     still: bool = True
     """Draws what stands still once: how much of each pixel is what it was in the frame before is
     drawn as well."""
+    tile: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Rows and columns of pixels that a trained network takes at once, where memory does not hold
+    whole frames; neighbours share half of them. 0: whole frames."""
     labels: int = 0
     """Classes, settled from the dataset; 0 for none."""
     text: text_module.Config | None = text_module.Config()
@@ -65,6 +69,8 @@ class Config(Section):
     def _fits(self) -> Self:
         if any(side % 2 for side in self.patch):
             raise ValueError(f"patch {self.patch}: even numbers of frames, rows and columns")
+        if self.tile and (self.patch[1] != self.patch[2] or self.tile % (4 * self.patch[1])):
+            raise ValueError(f"tile {self.tile}: a multiple of 4 square patches of {self.patch}")
         return self
 
 
@@ -83,6 +89,8 @@ _LOG_VARIANCE = (-20.0, 10.0)
 _FIRST_LOG_VARIANCE = -5.0
 # Of what is kept of the frame before, at first, before the sigmoid: a twentieth.
 _FIRST_SHARE = -3.0
+# Places in time that a trained network takes at once.
+_PIECE = 8
 # Brings the slowest wave of a patch of 768 numbers in [-1, 1], 16 times their mean, to about 1.
 _GAIN = 8.0
 # How much faster than a weight the mean and the deviation of the latents are followed: steps of
@@ -95,11 +103,7 @@ def build(config: Config) -> VAE:
     return VAE(config)
 
 
-class Memory:
-    """What causal layers remember of the pieces of a clip that went before."""
-
-    def __init__(self) -> None:
-        self.past: dict[nn.Module, Tensor] = {}
+Made = Callable[[Tensor, Memory | None], Tensor]
 
 
 class VAE(nn.Module):
@@ -126,12 +130,12 @@ class VAE(nn.Module):
         last, pixels = Ends(coarse, given), Unfold(fine, 3 + config.still, half)
         ahead = [
             Fold(3, fine, half),
-            *_blocks(fine, config.depth[0]),
+            *blocks(fine, config.depth[0]),
             Fold(fine, coarse, (2, 2, 2)),
         ]
-        self.encoder = Layers([*ahead, *_blocks(coarse, config.depth[1]), last])
-        back = [Ends(self.channels, coarse, normed=False), *_blocks(coarse, config.depth[1])]
-        more = [Unfold(coarse, fine, (2, 2, 2)), *_blocks(fine, config.depth[0]), pixels]
+        self.encoder = Layers([*ahead, *blocks(coarse, config.depth[1]), last])
+        back = [Ends(self.channels, coarse, normed=False), *blocks(coarse, config.depth[1])]
+        more = [Unfold(coarse, fine, (2, 2, 2)), *blocks(fine, config.depth[0]), pixels]
         self.decoder = Layers([*back, *more])
         self.straight = Straight(config.patch, self.channels)
         for parameter in (*last.mix.parameters(), *pixels.mix.parameters()):
@@ -171,18 +175,45 @@ class VAE(nn.Module):
     def encode(self, clips: Tensor, memory: Memory | None = None) -> Tensor:
         """Clips (batch, time, 3, height, width) in [-1, 1] to latents (batch, t, channels, h, w):
         the mean, or the rounded numbers of tokens."""
-        mean, _ = self.moments(clips, memory)
+
+        def made(part: Tensor, past: Memory | None) -> Tensor:
+            return self.moments(part, past)[0]
+
+        frames, side, _ = self.stride
+        mean = self._in_parts(made, clips, memory, _PIECE * frames, self.config.tile, 1 / side)
         return mean if self.levels is None else self.levels.rounded(mean)
 
     def decode(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
         """Latents to clips, not clamped."""
+        side = self.stride[1]
+        return self._in_parts(
+            self._decoded, latents, memory, _PIECE, self.config.tile // side, side
+        )
+
+    def _in_parts(
+        self, make: Made, x: Tensor, memory: Memory | None, frames: int, tile: int, scale: float
+    ) -> Tensor:
+        """What a trained network makes of clips or latents: long ones piece by piece, which gives
+        the same, and large ones in tiles, `frames` and `tile` being of `x`."""
+        if memory is not None or self.training:
+            return make(x, memory)
+
+        def pieces(part: Tensor) -> Tensor:
+            past = Memory()
+            return torch.cat([make(piece, past) for piece in torch.split(part, frames, 1)], 1)
+
+        if not tile or max(x.shape[-2:]) <= tile:
+            return pieces(x)
+        return tiled(pieces, x, (tile, tile), (tile // 2, tile // 2), scale)
+
+    def _decoded(self, latents: Tensor, memory: Memory | None) -> Tensor:
         drawn = self.decoder(latents, memory).float()
         made: Tensor = drawn[:, :, :3] + self.straight.decode(latents)
         if not self.config.still:
             return made
-        before = memory.past.get(self) if memory else None
+        before = None if memory is None else memory.past.get(self)
         made = held(made, (drawn[:, :, 3:] + _FIRST_SHARE).sigmoid(), before)
-        if memory:
+        if memory is not None:
             memory.past[self] = made[:, -1]
         return made
 
@@ -206,8 +237,7 @@ class VAE(nn.Module):
         return self.decode(self.levels.digits(tokens)).clamp(-1, 1)
 
     def encode_pieces(self, clips: Tensor, frames: int) -> Iterator[Tensor]:
-        """Latents of a long clip, `frames` (a multiple of the patch's) at a time: what `encode`
-        gives of the whole."""
+        """Latents of a long clip, `frames` (a multiple of the patch's) at a time."""
         memory = Memory()
         for piece in torch.split(clips, frames, 1):
             yield self.encode(piece, memory)
@@ -257,117 +287,3 @@ class Straight(nn.Module):
         tokens = latents.permute(0, 1, 3, 4, 2).flatten(1, 3)
         made = F.linear(tokens, self.up).float()
         return from_patches(made, (t, h, w), self.patch, 3)
-
-
-class Layers(nn.Module):
-    """One after another. Within, the channels of a place lie together (batch, t, h, w, channels),
-    which convolutions and norms on a CPU are fastest with."""
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(layers)
-
-    def forward(self, clips: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, time, inputs, height, width) to (batch, t, outputs, h, w)."""
-        x = clips.permute(0, 1, 3, 4, 2)
-        for layer in self.blocks:
-            x = layer(x, memory)
-        return x.permute(0, 1, 4, 2, 3)
-
-
-def _blocks(width: int, depth: int) -> list[nn.Module]:
-    return [Block(width) for _ in range(depth)]
-
-
-class Fold(nn.Module):
-    """Patches of pixels, or of places, become one place each."""
-
-    def __init__(self, inputs: int, outputs: int, patch: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.patch = patch
-        self.mix = nn.Linear(inputs * math.prod(patch), outputs)
-
-    def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, time, height, width, inputs) to (batch, t, h, w, outputs)."""
-        (p, q, r), (batch, time, height, width, inputs) = self.patch, x.shape
-        x = x.reshape(batch, time // p, p, height // q, q, width // r, r, inputs)
-        made: Tensor = self.mix(x.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4))
-        return made
-
-
-class Unfold(nn.Module):
-    """One place becomes a patch of places, or of pixels, seen with its neighbours: no grid."""
-
-    def __init__(self, inputs: int, outputs: int, patch: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.patch = patch
-        self.norm = Norm(inputs)
-        self.mix = nn.Conv2d(inputs, outputs * math.prod(patch), 3, padding=1)
-
-    def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, t, h, w, inputs) to (batch, time, height, width, outputs)."""
-        (p, q, r), (batch, t, h, w, _) = self.patch, x.shape
-        x = _each_frame(self.mix, F.silu(self.norm(x))).view(batch, t, h, w, p, q, r, -1)
-        return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, t * p, h * q, w * r, -1)
-
-
-class Ends(nn.Module):
-    """To the latents, or from them."""
-
-    def __init__(self, inputs: int, outputs: int, normed: bool = True) -> None:
-        super().__init__()
-        self.norm = Norm(inputs) if normed else nn.Identity()
-        self.mix = nn.Linear(inputs, outputs)
-
-    def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, t, h, w, inputs) to (batch, t, h, w, outputs)."""
-        made: Tensor = self.mix(self.norm(x))
-        return made
-
-
-class Block(nn.Module):
-    """x + a convolution in time of one in space of it; at first x alone."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = Norm(width)
-        self.space = nn.Conv2d(width, width, 3, padding=1)
-        self.time = nn.Conv2d(width, width, (3, 1))
-        nn.init.zeros_(self.time.weight)
-        assert self.time.bias is not None
-        nn.init.zeros_(self.time.bias)
-
-    def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """(batch, t, h, w, width) to the same."""
-        return x + self._over_time(F.silu(_each_frame(self.space, self.norm(x))), memory)
-
-    def _over_time(self, x: Tensor, memory: Memory | None) -> Tensor:
-        """A convolution over a frame and the two before it; before the first there is nothing."""
-        batch, t, h, w, width = x.shape
-        past = None if memory is None else memory.past.get(self)
-        if past is None:
-            past = x.new_zeros(batch, 2, h, w, width)
-        x = torch.cat([past.to(x.dtype), x], 1)
-        if memory is not None:
-            memory.past[self] = x[:, -2:]
-        lines = x.view(batch, t + 2, h * w, width).permute(0, 3, 1, 2)
-        made: Tensor = self.time(lines)
-        return made.permute(0, 2, 3, 1).reshape(batch, t, h, w, width)
-
-
-class Norm(nn.LayerNorm):
-    """Over the channels of each place alone: none depends on another's brightness, as tiles and
-    pieces need."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., width) to the same, in the precision that layers compute in."""
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-
-
-def _each_frame(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution in space of (batch, t, h, w, inputs)."""
-    made: Tensor = layer(x.flatten(0, 1).permute(0, 3, 1, 2))
-    return made.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
