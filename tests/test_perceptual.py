@@ -56,12 +56,16 @@ def test_a_loss_by_ones_own_network_trains_and_is_whole_by_itself(
     assert (again.folder / "checkpoints" / "step-00000005").is_dir()
 
 
-def test_it_sees_blur_and_not_what_is_equal_and_its_gradient_leads_back(eye: mb.Run) -> None:
+def by_eye(eye: mb.Run) -> Distance:
     recipe = mb.Recipe.load("vae", (*SMALL, f"perceptual={json.dumps(str(eye.folder))}"))
     assert recipe.perceptual is not None
     folder = eye.folder.parent / "with"
     shutil.copytree(eye.folder, folder / "perceptual", dirs_exist_ok=True)
-    distance = Distance(recipe.perceptual, folder)
+    return Distance(recipe.perceptual, folder)
+
+
+def test_it_sees_blur_and_not_what_is_equal_and_its_gradient_leads_back(eye: mb.Run) -> None:
+    distance = by_eye(eye)
     real = torch.rand(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     blurred = F.avg_pool2d(real.flatten(0, 1), 3, 1, 1).view_as(real).requires_grad_()
     assert distance(real, real).shape == (2, 8)
@@ -74,11 +78,7 @@ def test_it_sees_blur_and_not_what_is_equal_and_its_gradient_leads_back(eye: mb.
 
 
 def test_clips_of_any_length_are_compared_as_with_more_before_them(eye: mb.Run) -> None:
-    recipe = mb.Recipe.load("vae", (*SMALL, f"perceptual={json.dumps(str(eye.folder))}"))
-    assert recipe.perceptual is not None
-    folder = eye.folder.parent / "with"
-    shutil.copytree(eye.folder, folder / "perceptual", dirs_exist_ok=True)
-    distance = Distance(recipe.perceptual, folder)
+    distance = by_eye(eye)
     made, real = (torch.rand(2, 8, 3, 32, 32) * 2 - 1 for _ in range(2))
     for clips in (made, real):
         clips[:, :4] = clips[:, 3:4]
