@@ -133,6 +133,7 @@ def _batch(run: Run, objective: Objective, optimizer: Mapping[str, Tensor]) -> F
     if scale is None:
         return None
     figures = {"noise scale in clips": scale, "batch": float(training.batch)}
+    more = " and more" if scale >= _MOST_BATCHES * training.batch else ""
     if scale < training.batch:
         said = "a batch has more clips than the noise in its gradients asks for"
         hint = "a smaller training.batch makes nearly the same updates, and more of them in a time"
@@ -140,8 +141,8 @@ def _batch(run: Run, objective: Objective, optimizer: Mapping[str, Tensor]) -> F
         said = "more than half of each gradient is noise, as is usual towards the end"
         hint = (
             "where a batch takes as long as its clips, leave it: smaller and more updates get as "
-            f"far; where more clips cost no time (several GPUs), training.batch up to {scale:.2g} "
-            "takes fewer updates in proportion"
+            "far; where more clips cost no time (several GPUs), training.batch up to "
+            f"{scale:.0f}{more} takes fewer updates in proportion"
         )
     return Finding("batch size", said, hint, figures, advice=True)
 
