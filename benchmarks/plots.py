@@ -63,8 +63,8 @@ def guidance() -> None:
     right.set(yscale="log", ylabel="distance", xlabel="guidance")
     right.set_yticks(ticks := [20, 50, 100, 200, 500], [f"{t:g}" for t in ticks])
     right.minorticks_off()
-    left.legend(fontsize="small", ncol=2, loc="center", bbox_to_anchor=(0.5, 0.47))
-    right.legend(fontsize="small")
+    for axes in (left, right):  # above, since lines may be anywhere
+        axes.legend(fontsize="x-small", ncol=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.savefig(DOCS / "guidance.png", dpi=100)
 
 
