@@ -440,10 +440,12 @@ def test_killed_at_twenty_moments_the_same_command_ends_in_the_same_dataset(
     whole, out = tmp_path / "whole", tmp_path / "killed"
     work = out.with_name("killed.unfinished")
     process = start(base / "footage", whole, environment)
-    soon(lambda: len(done(whole.with_name("whole.unfinished"))) == 18)
+    soon(lambda: len(done(whole.with_name("whole.unfinished"))) > 0)
     begun = time.monotonic()
+    soon(lambda: len(done(whole.with_name("whole.unfinished"))) == 18)
+    reading, storing = time.monotonic() - begun, -time.monotonic()
     assert process.wait() == 0
-    storing = time.monotonic() - begun
+    storing += time.monotonic()
     chance = random.Random(0)
     seen: dict[str, tuple[int, int]] = {}
     states = Counter[str]()
@@ -452,7 +454,7 @@ def test_killed_at_twenty_moments_the_same_command_ends_in_the_same_dataset(
         process = start(base / "footage", out, environment)
         if kill < 8:  # while files are read: a little after one more was done
             soon(lambda: len(done(work)) > len(seen), process)  # noqa: B023
-            time.sleep(chance.uniform(0, 0.1))
+            time.sleep(chance.uniform(0, reading / 17))  # what a file takes
         else:  # while they are grouped, split and stored, or a moment later
             soon(lambda: (work / ".lock").exists() and len(done(work)) == 18, process)
             time.sleep(chance.uniform(0, 1.2 * storing))

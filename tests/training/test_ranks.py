@@ -283,7 +283,7 @@ def test_machines_that_share_no_disk_train_a_tokenizer_and_a_model_over_it_and_g
         assert {"log.jsonl", "checkpoints", "tokenizer"} <= here
         assert {"recipe.yaml", "vocabulary.json", "tokenizer"} <= there <= here - {"log.jsonl"}
     lines = (tmp_path / "0" / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(x)["step"] for x in lines if '"resume"' in x] == [6, 9]
+    assert [json.loads(x)["step"] for x in lines if '"resume"' in x] == [6, 11]
     alone = mb.Recipe.load("flow-latent", changes).with_(data=data / "dataset")
     for steps in (10, 15, 20):
         alone.with_(f"training.steps={steps}").train(tmp_path / "alone")

@@ -189,11 +189,12 @@ def _update(
     weights = {name: weight.sum() for name, weight in objective.weights(batch, phase).items()}
     distributed.add_up(weights.values())
 
-    def gradients(size: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def gradients(size: int) -> tuple[dict[str, Tensor], dict[str, float], set[str]]:
         # Another phase's loss may reach these parameters too; what it left there is not theirs.
         objective.zero_grad(set_to_none=True)
         terms = {name: torch.zeros((), device=batch.clips.device) for name in weights}
         shares: dict[str, float] = {}
+        idle = set(optimizer.parameters)
         for begin in range(0, len(batch), size):
             clips = batch.part(begin, begin + size)
             torch.manual_seed(int(clips.seeds[0]))  # of dropout, which draws from no clip's seed
@@ -203,14 +204,15 @@ def _update(
                 means = {n: s.sum() / weights[n].clamp(min=1e-8) for n, s in part.sums.items()}
                 shares |= {name: part.shares.get(name, 1.0) for name in means}
                 total = torch.stack([shares[n] * mean for n, mean in means.items()]).sum()
-                total = sharding.reached(objective, total)
+                total, lacking = sharding.tied(objective, total)
+                idle &= lacking
                 parts.scale.up(total).backward()  # type: ignore[no-untyped-call]
                 for name, mean in means.items():
                     terms[name] += mean.detach()
-        return terms, shares
+        return terms, shares, idle
 
-    terms, shares = memory.fitting(parts.micro, config.micro_batch or len(batch), gradients)
-    distributed.add_up([*terms.values(), *optimizer.gradients()])
+    terms, shares, idle = memory.fitting(parts.micro, config.micro_batch or len(batch), gradients)
+    distributed.add_up([*terms.values(), *optimizer.gradients(idle)])
     parts.scale.down(optimizer.parameters.values())
     norm = sharding.clip(list(optimizer.parameters.values()), config.clip)
     losses = {name: float(value) for name, value in terms.items()}

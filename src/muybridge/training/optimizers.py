@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -91,11 +91,15 @@ class Optimizer:
             )
             self._parts.append((muon, hidden, config.muon_rate))
 
-    def gradients(self) -> list[Tensor]:
+    def gradients(self, idle: Container[str] = ()) -> list[Tensor]:
         """Those whose sum over processes is not made yet; zeros where no clip of this process went
         through a part, since one of another process may have. The last says which parts have any.
+
+        Args:
+            idle: names of those that have one only for being tied to the loss (`sharding.tied`).
         """
-        there = [p.grad is not None for p in self.parameters.values()]
+        named = self.parameters.items()
+        there = [p.grad is not None and name not in idle for name, p in named]
         self._reached = torch.tensor(there, dtype=torch.float32)
         for parameter in self.parameters.values():
             if parameter.grad is None:

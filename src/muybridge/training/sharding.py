@@ -146,16 +146,30 @@ def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     return norm.full_tensor() if is_spread(norm) else norm
 
 
-def reached(objective: nn.Module, loss: Tensor) -> Tensor:
+def tied(objective: Objective, loss: Tensor) -> tuple[Tensor, set[str]]:
     """The same loss, on which all parameters outside of the layers that repeat depend: ranks that
-    disagree on what has a gradient would wait for each other for ever.
+    disagree on what has a gradient would wait for each other for ever. And the names of those that
+    it did not depend on.
 
     Called after `Objective.loss`, when those parameters are still together.
     """
     if not _spread(objective):
-        return loss
-    found = [p for p in own(objective.parameters()) if p.requires_grad]
-    return loss + sum((0 * p.sum() for p in found), torch.zeros_like(loss))
+        return loss, set()
+    (phase,) = objective.phases()
+    found = {n: p for n, p in phase.parameters.items() if p.requires_grad and not is_spread(p)}
+    leaves = _leaves(loss)
+    lacking = {name: p for name, p in found.items() if id(p) not in leaves}
+    return loss + sum((0 * p.sum() for p in lacking.values()), torch.zeros_like(loss)), set(lacking)
+
+
+def _leaves(loss: Tensor) -> set[int]:
+    """The ids of all parameters that a loss depends on."""
+    ahead, seen = [loss.grad_fn], set()
+    while ahead:
+        if (node := ahead.pop()) is not None and node not in seen:
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
+    return {id(node.variable) for node in seen if hasattr(node, "variable")}
 
 
 @contextlib.contextmanager
