@@ -87,8 +87,6 @@ SIZES: dict[str, dict[str, Any]] = {
 # Bounds of the logarithm of a latent's variance: beyond, nothing but overflow is gained.
 _LOG_VARIANCE = (-20.0, 10.0)
 _FIRST_LOG_VARIANCE = -5.0
-# Of what is kept of the frame before, at first, before the sigmoid: a twentieth.
-_FIRST_SHARE = -3.0
 # Places in time that a trained network takes at once.
 _PIECE = 8
 # Brings the slowest wave of a patch of 768 numbers in [-1, 1], 16 times their mean, to about 1.
@@ -212,7 +210,7 @@ class VAE(nn.Module):
         if not self.config.still:
             return made
         before = None if memory is None else memory.past.get(self)
-        made = held(made, (drawn[:, :, 3:] + _FIRST_SHARE).sigmoid(), before)
+        made = held(made, drawn[:, :, 3:].sigmoid(), before)
         if memory is not None:
             memory.past[self] = made[:, -1]
         return made
